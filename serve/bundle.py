@@ -1,0 +1,279 @@
+"""The bundle: what export writes, serve runs and evaluate judges. Records, integrity, reading; nothing else."""
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import msgspec
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+CERTIFICATE = "certificate.json"
+
+Task = Literal["classification", "binary-classification", "regression"]
+DType = Literal["uint8", "int64", "float16", "float32", "float64"]
+Format = Literal["onnx", "torchscript", "state-dict", "golden", "model-card"]
+Precision = Literal["float32", "float16", "int8"]
+
+_SEAL = re.compile(rb'"sha256": "([0-9a-f]{64})"')
+_UNSEALED = b'"sha256": "' + b"0" * 64 + b'"'
+
+T = TypeVar("T")
+
+
+class BundleError(ValueError):
+    """A bundle that cannot be trusted: missing, incomplete, altered or malformed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """One input or output of a graph.
+
+    ``shape`` holds an int for a fixed dimension and a name for a dynamic one: ``("batch", 28, 28, 1)``.
+    """
+
+    name: str
+    dtype: DType
+    shape: tuple[int | str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.shape or self.shape[0] != "batch":
+            raise ValueError(f'tensor {self.name} has shape {list(self.shape)}, but the first dimension must be "batch"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePreprocessing:
+    """What happens to an image before the graph sees it; `serve.preprocess` is its only implementation.
+
+    Attributes:
+        color: Colour mode of the array: ``L`` has one channel, ``RGB`` three.
+        height: Rows of the array, pixels.
+        width: Columns of the array, pixels.
+        fit: ``stretch`` resizes the whole image; ``ink`` cuts out the drawing, makes it white on black, centres it
+            in a square and resizes that.
+        background: Grey level, 0 to 255, laid under transparent pixels.
+        drawing: Whether a hand drawing is a sensible input, so that the page offers a sketchpad.
+    """
+
+    color: Literal["L", "RGB"]
+    height: int
+    width: int
+    fit: Literal["stretch", "ink"] = "stretch"
+    background: int = 255
+    drawing: bool = False
+
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1:
+            raise ValueError(f"image size is {self.height}x{self.width}, but both sides must be at least 1")
+        if not 0 <= self.background <= 255:
+            raise ValueError(f"background is {self.background}, but must lie in 0 to 255")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of one prepared image, ``(height, width, channels)``."""
+        return self.height, self.width, 1 if self.color == "L" else 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileEntry:
+    """One file of the bundle; `path` is a bare file name."""
+
+    path: str
+    format: Format
+    precision: Precision | None
+    size_bytes: int
+    sha256: str
+
+    def __post_init__(self) -> None:
+        if self.path in {"", ".", "..", MANIFEST, CERTIFICATE} or not re.fullmatch(r"[A-Za-z0-9._-]+", self.path):
+            raise ValueError(f"file path {self.path!r} is not a bare file name inside the bundle")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where the model came from: enough to build the eager module again and to say what it was trained on."""
+
+    recipe: str | None
+    factory: str
+    factory_args: dict[str, int | float | str | bool]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    seed: int | None
+    dataset: str
+    dataset_sha256: str
+    device: str
+    versions: dict[str, str]
+    source_revision: str | None
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """`manifest.json`. Its presence means that the bundle is complete; `sha256` is the digest of the file itself."""
+
+    schema_version: int
+    sha256: str
+    name: str
+    task: Task
+    labels: tuple[str, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    preprocessing: ImagePreprocessing | None
+    files: tuple[FileEntry, ...]
+    provenance: Provenance
+
+    def __post_init__(self) -> None:
+        if self.schema_version != SCHEMA_VERSION:
+            raise ValueError(
+                f"manifest.json has schema_version {self.schema_version}, but this version reads {SCHEMA_VERSION}; "
+                "export the bundle again"
+            )
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
+            raise ValueError(f"model name is {self.name!r}, but only letters, digits, '.', '_' and '-' may stand in it")
+        if not self.inputs or not self.outputs:
+            raise ValueError("manifest.json lists no inputs or no outputs; export the bundle again")
+        classes = {
+            spec.shape[-1] for spec in self.outputs if spec.name == "probabilities" and self.task == "classification"
+        }
+        if classes and classes != {len(self.labels)}:
+            raise ValueError(
+                f"manifest.json has {len(self.labels)} labels, but probabilities have {classes.pop()} classes; "
+                "give one label per class"
+            )
+
+    def input(self, name: str) -> TensorSpec | None:
+        """Return the input of that name, or None."""
+        return next((spec for spec in self.inputs if spec.name == name), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """A bundle on disk whose files have been checked against the manifest."""
+
+    path: Path
+    manifest: Manifest
+
+    def entry(self, file_format: Format, precision: Precision | None = None) -> FileEntry | None:
+        """Return the file of that format (and precision, where one is given), or None."""
+        return next(
+            (f for f in self.manifest.files if f.format == file_format and precision in (None, f.precision)), None
+        )
+
+    def read(self, entry: FileEntry) -> bytes:
+        """Return a file's bytes, checked on this very read, so that what was verified is what is used.
+
+        Raises:
+            BundleError: the file is missing or differs from what the manifest records.
+        """
+        path = self.path / entry.path
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise BundleError(
+                f"{path} is missing, but {MANIFEST} lists it; export the bundle again, or copy it whole"
+            ) from None
+        found = hashlib.sha256(content).hexdigest()
+        if found != entry.sha256:
+            raise BundleError(
+                f"{path} has sha256 {found[:12]}…, but {MANIFEST} records {entry.sha256[:12]}…; export the bundle again"
+            )
+        return content
+
+
+def seal(document: bytes) -> bytes:
+    """Return a JSON document whose first ``"sha256"`` field holds the digest of the document with that field zeroed.
+
+    A file cannot hold its own digest, but it can hold the digest of itself with 64 zeros in that place.
+
+    Raises:
+        ValueError: the document has no zeroed ``"sha256"`` field.
+    """
+    if _UNSEALED not in document:
+        raise ValueError('the document has no "sha256" field of 64 zeros to seal')
+    digest = hashlib.sha256(document).hexdigest().encode()
+    return document.replace(_UNSEALED, b'"sha256": "' + digest + b'"', 1)
+
+
+def check_seal(document: bytes, path: Path) -> None:
+    """Check a document written by `seal`, so that any changed byte is noticed.
+
+    Raises:
+        BundleError: the document is not what was sealed.
+    """
+    match = _SEAL.search(document)
+    if match is None:
+        raise BundleError(f"{path} holds no sha256 of itself, so it was altered or cut short; make it again")
+    recorded = match.group(1).decode()
+    found = hashlib.sha256(document[: match.start()] + _UNSEALED + document[match.end() :]).hexdigest()
+    if found != recorded:
+        raise BundleError(f"{path} has sha256 {found[:12]}…, but records {recorded[:12]}… of itself; make it again")
+
+
+def encode_sealed(record: object) -> bytes:
+    """Return a record with a zeroed ``sha256`` field as indented, sealed JSON."""
+    return seal(msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
+
+
+def decode_sealed(document: bytes, record_type: type[T], path: Path) -> T:
+    """Return the record in a sealed JSON document.
+
+    Raises:
+        BundleError: the document was altered, or does not hold such a record.
+    """
+    check_seal(document, path)
+    try:
+        return msgspec.json.decode(document, type=record_type)
+    except msgspec.DecodeError as error:
+        raise BundleError(f"{path} is not valid: {error}") from error
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Read a bundle and check every file of it against its digest.
+
+    Raises:
+        BundleError: the bundle is missing, incomplete, altered or of another schema.
+    """
+    if not path.exists():
+        raise BundleError(f"{path} does not exist, but a bundle directory was expected; make one with `python -m export RUN`")
+    if not path.is_dir():
+        raise BundleError(f"{path} is a file, but a bundle is a directory with a {MANIFEST}; give the directory")
+    manifest_path = path / MANIFEST
+    if not manifest_path.is_file():
+        raise BundleError(
+            f"{path} has no {MANIFEST}, so it is no bundle or its export did not finish; "
+            "make it with `python -m export RUN`"
+        )
+    manifest = decode_sealed(manifest_path.read_bytes(), Manifest, manifest_path)
+    bundle = Bundle(path=path, manifest=manifest)
+    for entry in manifest.files:
+        bundle.read(entry)
+    certificate = path / CERTIFICATE
+    if certificate.exists():
+        check_certificate(certificate.read_bytes(), certificate, manifest)
+    return bundle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateHead:
+    """The part of `certificate.json` that binds it to one bundle; evaluate owns the rest."""
+
+    sha256: str
+    bundle_sha256: str
+    passed: bool
+
+
+def check_certificate(document: bytes, path: Path, manifest: Manifest) -> CertificateHead:
+    """Check that a certificate is intact and speaks of this very bundle.
+
+    Raises:
+        BundleError: it was altered, or certifies another bundle.
+    """
+    head = decode_sealed(document, CertificateHead, path)
+    if head.bundle_sha256 != manifest.sha256:
+        raise BundleError(
+            f"{path} certifies bundle {head.bundle_sha256[:12]}…, but this is {manifest.sha256[:12]}…; "
+            "run `python -m evaluate parity` again"
+        )
+    return head

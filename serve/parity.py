@@ -1,0 +1,106 @@
+"""The acceptance rule: an exported graph may be no further from the truth than PyTorch's own float32 is."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+RMSE_FACTOR = 3.0
+MAX_FACTOR = 6.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumericParity:
+    """Errors of a candidate against the float64 reference, with the bounds they must keep.
+
+    Attributes:
+        rmse: Root of the mean squared error of the candidate.
+        rmse_bound: What it may be.
+        max_error: Greatest absolute error of the candidate.
+        max_bound: What it may be.
+        values: How many values were compared.
+        fault: Why there was nothing to compare (shape, dtype, NaN), or None.
+    """
+
+    rmse: float
+    rmse_bound: float
+    max_error: float
+    max_bound: float
+    values: int
+    fault: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether both bounds hold; NaN never does."""
+        return self.fault is None and self.rmse <= self.rmse_bound and self.max_error <= self.max_bound
+
+    @property
+    def ratio(self) -> float:
+        """The larger of error / bound over both figures; parity is a ratio of at most 1."""
+        if self.fault is not None:
+            return math.inf
+        pairs = ((self.rmse, self.rmse_bound), (self.max_error, self.max_bound))
+        return max(0.0 if error == 0 else error / bound if bound else math.inf for error, bound in pairs)
+
+
+def numeric_parity(
+    candidate: NDArray[Any], *, eager: NDArray[np.float32], reference: NDArray[np.float64]
+) -> NumericParity:
+    """Judge one output of a graph.
+
+    Args:
+        candidate: The graph's output, ``(batch, …)``, float32.
+        eager: The PyTorch module's output on the same rows, float32, same shape.
+        reference: The output of the same module in float64, same shape.
+
+    Returns:
+        The comparison. A wrong shape or dtype, and NaN or infinity anywhere, are faults.
+
+    Raises:
+        ValueError: there are no rows, or eager and reference differ in shape.
+
+    Source: DESIGN.md §3, docs/parity.md.
+    """
+    if reference.size == 0 or eager.shape != reference.shape:
+        raise ValueError(f"eager has shape {eager.shape} and reference {reference.shape}, but equal, non-empty ones were expected")
+    fault = _fault(candidate, eager=eager, reference=reference)
+    if fault is not None:
+        return NumericParity(
+            rmse=math.nan, rmse_bound=math.nan, max_error=math.nan, max_bound=math.nan, values=reference.size, fault=fault
+        )
+    error = candidate.astype(np.float64) - reference
+    eager_error = eager.astype(np.float64) - reference
+    # PyTorch's own error can be zero by luck or by construction; one unit in the last place is what float32 can promise
+    rmse_floor = float(np.spacing(np.float32(_rms(reference))))
+    max_floor = float(np.spacing(np.float32(np.abs(reference).max())))
+    return NumericParity(
+        rmse=_rms(error),
+        rmse_bound=RMSE_FACTOR * max(_rms(eager_error), rmse_floor),
+        max_error=float(np.abs(error).max()),
+        max_bound=MAX_FACTOR * max(float(np.abs(eager_error).max()), max_floor),
+        values=reference.size,
+    )
+
+
+def worst(comparisons: Sequence[NumericParity]) -> NumericParity:
+    """Return the comparison that is furthest beyond, or closest to, its bounds."""
+    return max(comparisons, key=lambda comparison: comparison.ratio)
+
+
+def _fault(candidate: NDArray[Any], *, eager: NDArray[np.float32], reference: NDArray[np.float64]) -> str | None:
+    if candidate.shape != reference.shape:
+        return f"shape is {list(candidate.shape)}, but {list(reference.shape)} was expected"
+    if candidate.dtype != eager.dtype:
+        return f"dtype is {candidate.dtype}, but {eager.dtype} was expected"
+    for name, values in (("candidate", candidate), ("eager", eager), ("reference", reference)):
+        broken = values.size - int(np.isfinite(values).sum())
+        if broken:
+            return f"{name} has {broken} values that are NaN or infinite"
+    return None
+
+
+def _rms(values: NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))

@@ -1,0 +1,140 @@
+"""From image bytes to the uint8 array a graph takes: decode, EXIF orientation, colour mode, fit, resize. The only one."""
+
+import io
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from serve.bundle import ImagePreprocessing
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+MAX_PIXELS = 64_000_000
+_INK_SHARE = 0.25  # a pixel counts as ink from a quarter of the darkest stroke on: paper texture stays below it
+
+
+class ImageError(ValueError):
+    """Bytes that are not an image this library reads."""
+
+
+class ImageTooLargeError(ImageError):
+    """An image with more pixels than the cap; it is refused before any pixel is decoded."""
+
+
+def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode an image file, upright.
+
+    Args:
+        data: The file's bytes.
+        max_pixels: Largest width x height that is decoded; larger ones are refused from their header alone.
+
+    Returns:
+        The first frame, decoded, EXIF orientation applied.
+
+    Raises:
+        ImageError: the bytes are empty, no known image format, or cut short.
+        ImageTooLargeError: the image has more pixels than the cap.
+    """
+    if not data:
+        raise ImageError("image has 0 bytes, but an image file was expected; send the file's content")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of large images and odd EXIF; both are judged here
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            width, height = image.size
+            if width * height > max_pixels:
+                raise ImageTooLargeError(
+                    f"image has {width} x {height} = {width * height:,} pixels, but at most {max_pixels:,} are decoded; "
+                    "send a smaller one"
+                )
+            image.load()
+            return ImageOps.exif_transpose(image)
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageTooLargeError(f"image is too large: {error}; send a smaller one") from error
+    except UnidentifiedImageError:
+        raise ImageError(
+            f"the {len(data):,} bytes are no image in a known format, but one of {', '.join(FORMATS)} was expected"
+        ) from None
+    except (OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError, MemoryError) as error:
+        raise ImageError(f"image cannot be decoded ({error}); the file is damaged or cut short, send it again") from error
+
+
+def prepare_image(image: Image.Image, spec: ImagePreprocessing) -> NDArray[np.uint8]:
+    """Turn a decoded image into what the graph takes.
+
+    Args:
+        image: Any mode: grey, RGB, palette, with transparency, CMYK, 16 bits a channel.
+        spec: The bundle's preprocessing.
+
+    Returns:
+        ``(height, width, channels)``, uint8, 0 to 255.
+
+    Raises:
+        ImageError: the pixel mode has no defined range (32-bit integers, floats).
+    """
+    image = _to_color(image, spec)
+    if spec.fit == "ink":
+        image = _cut_ink(image)
+    if image.size != (spec.width, spec.height):
+        image = image.resize((spec.width, spec.height), Image.Resampling.BILINEAR)
+    return np.asarray(image, dtype=np.uint8).reshape(spec.shape)
+
+
+def prepare_bytes(data: bytes, spec: ImagePreprocessing, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Decode and prepare in one step; see `decode_image` and `prepare_image`."""
+    return prepare_image(decode_image(data, max_pixels=max_pixels), spec)
+
+
+def prepare_arrays(images: NDArray[np.uint8], spec: ImagePreprocessing) -> NDArray[np.uint8]:
+    """Prepare images that are arrays already, as datasets hold them.
+
+    Args:
+        images: ``(batch, height, width, channels)``, uint8, any size, one or three channels.
+        spec: The bundle's preprocessing.
+
+    Returns:
+        ``(batch, height, width, channels)`` of the spec's size. Images that have that shape already and are only to be
+        stretched come back untouched: `prepare_image` would return the same pixels.
+    """
+    if spec.fit == "stretch" and images.shape[1:] == spec.shape:
+        return images
+    prepared = [prepare_image(Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image), spec) for image in images]
+    return np.stack(prepared) if prepared else np.empty((0, *spec.shape), dtype=np.uint8)
+
+
+def _to_color(image: Image.Image, spec: ImagePreprocessing) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        # Pillow's own conversion clips 16-bit values at 255 instead of scaling them
+        scaled = (np.asarray(image, dtype=np.uint32) + 128) // 257
+        image = Image.fromarray(scaled.astype(np.uint8))
+    elif image.mode in {"I", "F"}:
+        raise ImageError(
+            f"image has pixel mode {image.mode} (32 bits), whose range is unknown, but 8 or 16 bits were expected; "
+            "convert it first"
+        )
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        under = Image.new("RGBA", image.size, (spec.background,) * 3 + (255,))
+        image = Image.alpha_composite(under, image)
+    return image if image.mode == spec.color else image.convert(spec.color)
+
+
+def _cut_ink(image: Image.Image) -> Image.Image:
+    """Return the drawing alone: white on black, centred in a square that it fills."""
+    pixels = np.asarray(image.convert("L"), dtype=np.int16)
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    paper = int(np.median(border))
+    ink = np.clip(paper - pixels if paper > 127 else pixels - paper, 0, None)
+    strongest = int(ink.max())
+    if strongest == 0:
+        return Image.fromarray(np.zeros_like(pixels, dtype=np.uint8)).convert(image.mode)
+    rows, columns = (np.flatnonzero((ink >= _INK_SHARE * strongest).any(axis=axis)) for axis in (1, 0))
+    top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    side = max(bottom - top, right - left)
+    square = np.zeros((side, side), dtype=np.uint8)
+    y, x = (side - (bottom - top)) // 2, (side - (right - left)) // 2
+    square[y : y + bottom - top, x : x + right - left] = (ink[top:bottom, left:right] * 255 // strongest).astype(np.uint8)
+    return Image.fromarray(square).convert(image.mode)

@@ -1,0 +1,14 @@
+"""The seam between a graph and everything that calls one."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+
+class Runner(Protocol):
+    """Runs one graph: named input arrays to named output arrays, batch first."""
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Run one batch."""
+        ...
