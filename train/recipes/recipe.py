@@ -1,0 +1,53 @@
+"""What a recipe is: everything that decides what a training run computes, as plain data."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from serve.bundle import ImagePreprocessing, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """One model, its data and how it is trained. Holds no torch object, so that listing recipes is instant.
+
+    Attributes:
+        name: The id on the command line.
+        title: One line for people.
+        task: What the outputs mean.
+        data: A name in `train.data.DATASETS`.
+        labels: Human names, in the order of the class indices.
+        factory: ``package.module:callable`` that builds the network: normalised float NCHW images in, logits out.
+        factory_args: Keyword arguments of the factory.
+        preprocessing: How an image becomes the array the graph takes.
+        mean: Per-channel mean subtracted after the division by 255.
+        std: Per-channel standard deviation divided by.
+        augmentation: A name in `train.augment.AUGMENTATIONS`, applied to training batches only, or None.
+        optimizer: Update rule.
+        learning_rate: Its step size.
+        batch_size: Rows per step.
+        epochs: Passes over the training split.
+        seed: Set right before the network is built.
+        notes_accuracy: Test accuracy that the source notes print, fraction in [0, 1], or None.
+        notes_loss: Test loss that the source notes print, or None.
+        notes: Where in the source notes the recipe comes from, or why it exists.
+    """
+
+    name: str
+    title: str
+    task: Task
+    data: str
+    labels: tuple[str, ...]
+    factory: str
+    factory_args: dict[str, int | float | str | bool]
+    preprocessing: ImagePreprocessing
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    augmentation: str | None = None
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    learning_rate: float = 0.1
+    batch_size: int = 32
+    epochs: int = 3
+    seed: int = 42
+    notes_accuracy: float | None = None
+    notes_loss: float | None = None
+    notes: str = ""

@@ -1,0 +1,122 @@
+"""The run directory: what training writes and export reads."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import torch
+from torch import nn
+
+from serve.bundle import ImagePreprocessing, Task
+
+RECORD = "run.json"
+STATE_DICT = "state_dict.pt"
+METRICS = "metrics.csv"
+CURVES = "curves.png"
+
+
+class RunError(ValueError):
+    """A run directory that is missing, unfinished or malformed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataRecord:
+    """Which data a run saw.
+
+    Attributes:
+        name: A name in `train.data.DATASETS`.
+        root: The data root it was read from, as given.
+        sha256: Digest over the images and labels of both splits.
+        train_rows: Rows of the training split.
+        test_rows: Rows of the test split.
+    """
+
+    name: str
+    root: str
+    sha256: str
+    train_rows: int
+    test_rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """`run.json`: all that is needed to build the network again and to say how it came about."""
+
+    recipe: str | None
+    task: Task
+    labels: tuple[str, ...]
+    factory: str
+    factory_args: dict[str, int | float | str | bool]
+    preprocessing: ImagePreprocessing
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    augmentation: str | None
+    optimizer: str
+    learning_rate: float
+    batch_size: int
+    epochs: int
+    epochs_done: int
+    seed: int
+    data: DataRecord
+    device: str
+    device_reason: str
+    parameters: int
+    duration_s: float
+    metrics: dict[str, float]
+    versions: dict[str, str]
+    source_revision: str | None
+    finished: bool
+
+
+def read_run(path: Path) -> Run:
+    """Read a run's record.
+
+    Raises:
+        RunError: there is no run at the path, or its record is malformed.
+    """
+    record = path / RECORD
+    if not path.exists():
+        raise RunError(f"{path} does not exist, but a run directory was expected; make one with `python -m train run RECIPE`")
+    if not record.is_file():
+        raise RunError(f"{path} has no {RECORD}, so it is no run; make one with `python -m train run RECIPE`")
+    try:
+        return msgspec.json.decode(record.read_bytes(), type=Run)
+    except msgspec.DecodeError as error:
+        raise RunError(f"{record} is not valid: {error}; train again") from error
+
+
+def build_network(factory: str, factory_args: dict[str, Any]) -> nn.Module:
+    """Call a ``package.module:callable`` and return the network it builds.
+
+    Raises:
+        RunError: the factory cannot be imported, or builds something that is no module.
+    """
+    module_name, _, attribute = factory.partition(":")
+    try:
+        build = cast("Callable[..., object]", getattr(importlib.import_module(module_name), attribute))
+    except (ImportError, AttributeError) as error:
+        raise RunError(f"factory {factory} cannot be imported ({error}), but package.module:callable was expected") from error
+    network = build(**factory_args)
+    if not isinstance(network, nn.Module):
+        raise RunError(f"factory {factory} built a {type(network).__name__}, but a torch.nn.Module was expected")
+    return network
+
+
+def load_network(path: Path, run: Run) -> nn.Module:
+    """Build a run's network and load its weights; in evaluation mode, on the CPU.
+
+    Raises:
+        RunError: the weights are missing or do not fit the network.
+    """
+    network = build_network(run.factory, run.factory_args)
+    weights = path / STATE_DICT
+    if not weights.is_file():
+        raise RunError(f"{weights} is missing, but {RECORD} speaks of it; train again")
+    try:
+        network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    except Exception as error:  # noqa: BLE001 - torch raises pickle, zip and runtime errors for a damaged file
+        raise RunError(f"{weights} does not fit {run.factory} ({error}); train again") from error
+    return network.eval()
