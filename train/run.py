@@ -16,6 +16,7 @@ RECORD = "run.json"
 STATE_DICT = "state_dict.pt"
 METRICS = "metrics.csv"
 CURVES = "curves.png"
+MODELS = "train.models"
 
 
 class RunError(ValueError):
@@ -91,10 +92,15 @@ def read_run(path: Path) -> Run:
 def build_network(factory: str, factory_args: dict[str, Any]) -> nn.Module:
     """Call a ``package.module:callable`` and return the network it builds.
 
+    Only this project's own models are called: the name comes out of a file, and calling any name that a file holds
+    would run whatever its author likes.
+
     Raises:
-        RunError: the factory cannot be imported, or builds something that is no module.
+        RunError: the factory is no model of this project, cannot be imported, or builds something that is no module.
     """
     module_name, _, attribute = factory.partition(":")
+    if not module_name.startswith(MODELS + "."):
+        raise RunError(f"factory {factory} is not one of {MODELS}, and code named by a file is not run; use a recipe's model")
     try:
         build = cast("Callable[..., object]", getattr(importlib.import_module(module_name), attribute))
     except (ImportError, AttributeError) as error:
