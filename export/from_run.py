@@ -1,0 +1,70 @@
+"""From a training run to everything that its bundle is made of."""
+
+from pathlib import Path
+
+from export.deployable import classification_outputs, image_inputs, wrap
+from export.errors import ExportError
+from export.golden_inputs import golden_images
+from export.write import Draft
+from serve.bundle import Provenance
+from train.data import load_dataset
+from train.recipes.registry import RECIPES
+from train.run import load_network, read_run
+
+
+def draft_of_run(run_path: Path, *, data_root: Path | None = None, name: str | None = None) -> Draft:
+    """Read a run and its held-out data.
+
+    Args:
+        run_path: The run's directory.
+        data_root: Where the data is; by default where the run read it.
+        name: What the model is called when it is served; by default the recipe's name.
+
+    Raises:
+        RunError: the run is missing or malformed.
+        DataError: its data cannot be read.
+        ExportError: the data is not what the run was trained on.
+    """
+    run = read_run(run_path)
+    network = load_network(run_path, run)
+    recipe = RECIPES.get(run.recipe or "")
+    if recipe is None:
+        raise ExportError(
+            f"{run_path} was trained from recipe {run.recipe}, which this version does not have; train again"
+        )
+    dataset = load_dataset(recipe, data_root or Path(run.data.root))
+    if dataset.sha256 != run.data.sha256:
+        raise ExportError(
+            f"{run.data.name} has sha256 {dataset.sha256[:12]}…, but the run was trained on {run.data.sha256[:12]}…; "
+            "give the --data-root it was trained from, or train again"
+        )
+    provenance = Provenance(
+        recipe=run.recipe,
+        factory=run.factory,
+        factory_args=run.factory_args,
+        mean=run.mean,
+        std=run.std,
+        seed=run.seed,
+        dataset=run.data.name,
+        dataset_sha256=run.data.sha256,
+        device=run.device,
+        versions=run.versions,
+        source_revision=run.source_revision,
+        metrics=run.metrics,
+    )
+    images, class_index, kind = golden_images(dataset.test.images, dataset.test.class_index)
+    return Draft(
+        name=name or recipe.name,
+        title=recipe.title,
+        task=run.task,
+        labels=run.labels,
+        module=wrap(network, provenance),
+        weights=network.state_dict(),
+        inputs=image_inputs(run.preprocessing),
+        outputs=classification_outputs(len(run.labels)),
+        preprocessing=run.preprocessing,
+        provenance=provenance,
+        golden_inputs=images,
+        golden_class_index=class_index,
+        golden_kind=kind,
+    )

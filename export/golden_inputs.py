@@ -1,0 +1,54 @@
+"""Which inputs a bundle carries to prove itself with: real held-out samples, noise and the two extremes."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+HELD_OUT_ROWS = 32
+RANDOM_ROWS = 8
+_SEED = 20_240_613
+
+
+def choose_held_out(class_index: NDArray[np.int64], rows: int = HELD_OUT_ROWS) -> NDArray[np.int64]:
+    """Choose rows of a test split, spread evenly over the classes.
+
+    Args:
+        class_index: True classes of the split, ``(rows,)``.
+        rows: How many to choose; all of them when the split is smaller.
+
+    Returns:
+        Indices into the split, class by class in turn; the same ones every time.
+    """
+    shuffled = np.random.default_rng(_SEED).permutation(len(class_index))
+    queues = [list(shuffled[class_index[shuffled] == label]) for label in np.unique(class_index)]
+    chosen: list[int] = []
+    while len(chosen) < min(rows, len(class_index)):
+        for queue in queues:
+            if queue and len(chosen) < rows:
+                chosen.append(int(queue.pop(0)))
+    return np.asarray(chosen, dtype=np.int64)
+
+
+def golden_images(
+    images: NDArray[np.uint8], class_index: NDArray[np.int64]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.str_]]:
+    """Choose the golden inputs of an image bundle.
+
+    Args:
+        images: The test split, ``(batch, height, width, channels)``, uint8.
+        class_index: Its true classes, ``(batch,)``.
+
+    Returns:
+        The images, their classes (-1 where there is none), and the kind of each row: ``held-out``, ``random``,
+        ``zeros`` or ``full``.
+    """
+    chosen = choose_held_out(class_index)
+    shape = images.shape[1:]
+    noise = np.random.default_rng(_SEED).integers(0, 256, size=(RANDOM_ROWS, *shape), dtype=np.uint8)
+    extremes = np.stack([np.zeros(shape, dtype=np.uint8), np.full(shape, 255, dtype=np.uint8)])
+    kinds = ["held-out"] * len(chosen) + ["random"] * RANDOM_ROWS + ["zeros", "full"]
+    unknown = np.full(RANDOM_ROWS + 2, -1, dtype=np.int64)
+    return (
+        np.concatenate([images[chosen], noise, extremes]),
+        np.concatenate([class_index[chosen], unknown]),
+        np.asarray(kinds),
+    )

@@ -1,0 +1,60 @@
+"""The page that goes with a bundle: what it is, trained on what, how good, how proven."""
+
+from serve.bundle import FileEntry, ImagePreprocessing, Provenance, TensorSpec
+
+
+def model_card(
+    *,
+    name: str,
+    title: str,
+    labels: tuple[str, ...],
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    preprocessing: ImagePreprocessing,
+    provenance: Provenance,
+    graphs: tuple[FileEntry, ...],
+) -> str:
+    """Return the card as Markdown."""
+
+    def tensor(spec: TensorSpec) -> str:
+        return f"| `{spec.name}` | {spec.dtype} | ({', '.join(str(dim) for dim in spec.shape)}) |"
+
+    metrics = [f"| {key.replace('_', ' ')} | {value:.4f} |" for key, value in provenance.metrics.items()]
+    lines = [
+        f"# {name}",
+        "",
+        f"{title}.",
+        "",
+        "## What goes in and what comes out",
+        "",
+        "| tensor | dtype | shape |",
+        "|---|---|---|",
+        *map(tensor, (*inputs, *outputs)),
+        "",
+        f"Images are decoded, turned upright, made {preprocessing.color}, fitted ({preprocessing.fit}) and resized to "
+        f"{preprocessing.height} x {preprocessing.width} pixels; everything after that is inside the graph.",
+        "",
+        f"It always answers with one of its {len(labels)} labels, also for an image of something else: {', '.join(labels)}.",
+        "",
+        "## Training",
+        "",
+        f"- network: `{provenance.factory}` {provenance.factory_args or ''}".rstrip(),
+        f"- data: {provenance.dataset}, sha256 {provenance.dataset_sha256[:16]}…",
+        f"- seed {provenance.seed}, on {provenance.device}",
+        f"- versions: {', '.join(f'{key} {value}' for key, value in provenance.versions.items())}",
+        f"- source revision: {provenance.source_revision or 'not recorded'}",
+        "",
+        "## How good",
+        "",
+        "| measured on the test split | |",
+        "|---|---|",
+        *metrics,
+        "",
+        "## How proven",
+        "",
+        "`certificate.json` beside this card holds the verdict, once `python -m evaluate parity` has judged the graphs: "
+        + ", ".join(f"`{graph.path}`" for graph in graphs)
+        + ". Without that file nothing is proven.",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,135 @@
+"""ONNX: the dynamo exporter, with what it wrote checked afterwards."""
+
+import io
+import logging
+import re
+import sys
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from export.errors import ExportError
+from serve.bundle import TensorSpec
+
+_FRAME = re.compile(r'File "([^"]+)"')
+
+
+def export_onnx(
+    module: nn.Module,
+    example: Tensor,
+    path: Path,
+    *,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+) -> None:
+    """Export a module to ONNX and write it as one file.
+
+    Args:
+        module: The deployable module, in evaluation mode.
+        example: One batch of inputs of at least two rows.
+        path: File to write.
+        inputs: Names, dtypes and shapes that the graph must have.
+        outputs: The same for its outputs.
+
+    Raises:
+        ExportError: the exporter refuses the module, or wrote a graph that differs from what was asked: a frozen batch
+            size, another name, shape or dtype.
+    """
+    model = _call_exporter(module, example, inputs=inputs, outputs=outputs)
+    _name_batch(model)
+    _shorten_paths(model)
+    check_contract(model, inputs=inputs, outputs=outputs)
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def check_contract(model: onnx.ModelProto, *, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> None:
+    """Check names, dtypes and shapes of a graph; above all that its batch dimension is dynamic.
+
+    Raises:
+        ExportError: the graph differs from what was asked.
+    """
+    for kind, values, specs in (("input", model.graph.input, inputs), ("output", model.graph.output, outputs)):
+        found = [_spec(value) for value in values]
+        expected = [(spec.name, spec.dtype, list(spec.shape)) for spec in specs]
+        if found == expected:
+            continue
+        frozen = [name for name, _, shape in found if shape and isinstance(shape[0], int)]
+        if frozen:
+            raise ExportError(
+                f"{kind} {frozen[0]} of the ONNX graph has a frozen batch size: {found}, but the first dimension must be "
+                "dynamic; look for int(x.shape[0]) or len(x) in forward and use x.shape[0] or -1 instead"
+            )
+        raise ExportError(
+            f"{kind}s of the ONNX graph are {found}, but {expected} were expected; check what forward returns"
+        )
+
+
+def _call_exporter(
+    module: nn.Module, example: Tensor, *, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
+) -> onnx.ModelProto:
+    chatter = io.StringIO()
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(chatter), redirect_stderr(chatter):
+            warnings.simplefilter("ignore")  # the exporter warns of its own internals; what it wrote is checked instead
+            program = torch.onnx.export(
+                module,
+                (example,),
+                dynamo=True,
+                verbose=False,
+                # a named Dim may be made static without a word where forward calls int(x.shape[0]); this one may not
+                dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+                input_names=[spec.name for spec in inputs],
+                output_names=[spec.name for spec in outputs],
+            )
+    except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise ExportError(
+            f"{type(module).__name__} cannot be exported to ONNX ({reason}); look for branches or loops on data in forward"
+        ) from error
+    finally:
+        logger.setLevel(level)
+    if program is None:
+        raise ExportError(f"the ONNX exporter returned nothing for {type(module).__name__}")
+    return program.model_proto
+
+
+def _spec(value: onnx.ValueInfoProto) -> tuple[str, str, list[int | str]]:
+    tensor = value.type.tensor_type
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+    shape: list[int | str] = [dim.dim_param or dim.dim_value for dim in tensor.shape.dim]
+    return value.name, dtype, shape
+
+
+def _name_batch(model: onnx.ModelProto) -> None:
+    """Call the exporter's symbol for the batch dimension (``s40``, say) what it is."""
+    symbols = {value.type.tensor_type.shape.dim[0].dim_param for value in model.graph.input} - {""}
+    if len(symbols) != 1:
+        return
+    symbol = re.compile(rf"\b{re.escape(symbols.pop())}\b")
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param:
+                dim.dim_param = symbol.sub("batch", dim.dim_param)
+
+
+def _shorten_paths(model: onnx.ModelProto) -> None:
+    """Make the source lines that the exporter records relative: a bundle tells nobody whose home it was made in."""
+    roots = sorted((str(Path(entry).resolve()) for entry in sys.path if entry), key=len, reverse=True)
+    roots.append(str(Path.cwd()))
+
+    def shorten(match: re.Match[str]) -> str:
+        name = match.group(1)
+        root = next((root for root in roots if name.startswith(root + "/")), None)
+        return f'File "{name[len(root) + 1 :] if root else Path(name).name}"'
+
+    for node in model.graph.node:
+        for prop in node.metadata_props:
+            if "stack_trace" in prop.key:
+                prop.value = _FRAME.sub(shorten, prop.value)

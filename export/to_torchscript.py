@@ -1,0 +1,82 @@
+"""TorchScript: tracing, writing, loading. torch deprecates all three, and their warnings are silenced only here."""
+
+import io
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from export.errors import ExportError
+from serve.bundle import TensorSpec
+
+
+def export_torchscript(
+    module: nn.Module,
+    example: Tensor,
+    path: Path,
+    *,
+    inputs: tuple[TensorSpec, ...],  # noqa: ARG001 - one signature for every format
+    outputs: tuple[TensorSpec, ...],
+) -> None:
+    """Trace a module and write it.
+
+    Args:
+        module: The deployable module, in evaluation mode.
+        example: One batch of inputs of at least two rows.
+        path: File to write.
+        inputs: Names, dtypes and shapes that the graph takes.
+        outputs: The same for what it returns, in order.
+
+    Raises:
+        ExportError: tracing met a decision that depends on the data, which the file would hold as a constant; or the
+            file returns other shapes or dtypes than asked, or only for the batch size of the example.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("error", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+        try:
+            # the tracer's own check repeats the same inputs and only warns; parity judges the file instead
+            traced = torch.jit.trace(module, (example,), check_trace=False)  # type: ignore[no-untyped-call]
+        except torch.jit.TracerWarning as warning:  # type: ignore[attr-defined]
+            raise ExportError(
+                f"{type(module).__name__} decides by its data, and a trace would hold that decision as a constant "
+                f"({str(warning).splitlines()[0]}); write it with tensor operations"
+            ) from warning
+        torch.jit.save(traced, path)
+    check_contract(load_torchscript(path.read_bytes()), example, outputs=outputs)
+
+
+def check_contract(graph: torch.jit.ScriptModule, example: Tensor, *, outputs: tuple[TensorSpec, ...]) -> None:
+    """Check shapes and dtypes of what a file returns, at batch sizes unseen when it was traced.
+
+    Raises:
+        ExportError: they differ from what was asked.
+    """
+    for rows in (1, len(example) + 1):
+        batch = torch.cat([example, example])[:rows]
+        try:
+            with torch.inference_mode():
+                results = graph(batch)
+        except RuntimeError as error:
+            raise ExportError(
+                f"the TorchScript graph was traced at batch {len(example)} and fails at batch {rows} "
+                f"({str(error).strip().splitlines()[-1]}); look for int(x.shape[0]) or len(x) in forward"
+            ) from error
+        found = [(str(result.dtype).removeprefix("torch."), list(result.shape)) for result in results]
+        expected = [(spec.dtype, [rows, *spec.shape[1:]]) for spec in outputs]
+        if found != expected:
+            raise ExportError(
+                f"the TorchScript graph returns {found} at batch {rows}, but {expected} were expected; "
+                "check what forward returns, and look for int(x.shape[0]) or len(x) in it"
+            )
+
+
+def load_torchscript(content: bytes) -> torch.jit.ScriptModule:
+    """Load a TorchScript file from bytes that were checked before."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        graph: torch.jit.ScriptModule = torch.jit.load(io.BytesIO(content), map_location="cpu")  # type: ignore[no-untyped-call]
+        return graph

@@ -1,0 +1,216 @@
+"""Write a bundle whole or not at all: into a temporary sibling, checksummed, the manifest last, then renamed."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from export.deployable import run_module, to_float64
+from export.errors import ExportError
+from export.formats import FORMATS
+from export.model_card import model_card
+from serve.bundle import (
+    MANIFEST,
+    SCHEMA_VERSION,
+    FileEntry,
+    Format,
+    ImagePreprocessing,
+    Manifest,
+    Precision,
+    Provenance,
+    Task,
+    TensorSpec,
+    decode_sealed,
+    encode_sealed,
+)
+from serve.golden import Golden, encode_golden
+
+_EXAMPLE_ROWS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Draft:
+    """Everything that a bundle is made of, before it is written.
+
+    Attributes:
+        name: What the model is called when it is served.
+        title: One line for people.
+        module: The deployable module, in evaluation mode: one tensor in, one per output out.
+        weights: The network's state_dict.
+        inputs: Names, dtypes and shapes of what the module takes.
+        outputs: The same for what it returns, in order.
+        golden_inputs: Rows that the bundle proves itself with, ``(batch, …)``.
+        golden_class_index: Their true classes, ``(batch,)``, -1 where there is none.
+        golden_kind: Where each row comes from, ``(batch,)``.
+    """
+
+    name: str
+    title: str
+    task: Task
+    labels: tuple[str, ...]
+    module: nn.Module
+    weights: Mapping[str, Tensor]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    preprocessing: ImagePreprocessing
+    provenance: Provenance
+    golden_inputs: NDArray[np.uint8]
+    golden_class_index: NDArray[np.int64]
+    golden_kind: NDArray[np.str_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One file written, for whoever shows progress."""
+
+    path: str
+    size_bytes: int
+    duration_s: float
+
+
+def write_bundle(
+    target: Path,
+    draft: Draft,
+    *,
+    formats: tuple[str, ...] = tuple(FORMATS),
+    on_step: Callable[[Step], None] | None = None,
+) -> Manifest:
+    """Export a module into a bundle directory; an existing bundle there is replaced only when the new one is whole.
+
+    Args:
+        target: The bundle's directory.
+        draft: What to write.
+        formats: Keys of `export.formats.FORMATS`.
+        on_step: Called after each file.
+
+    Returns:
+        The manifest as written.
+
+    Raises:
+        ExportError: the target is something else than a bundle, or a graph cannot be written as asked.
+    """
+    _check_target(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        temporary.chmod(0o755)
+        manifest = _write_files(temporary, draft, formats=formats, on_step=on_step)
+        _replace(target, temporary)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return manifest
+
+
+def golden_of(draft: Draft) -> Golden:
+    """Run the golden inputs through the eager module, in float32 and in float64."""
+    names = tuple(spec.name for spec in draft.outputs)
+    return Golden(
+        inputs={draft.inputs[0].name: draft.golden_inputs},
+        reference=run_module(to_float64(draft.module), draft.golden_inputs, names),
+        eager=run_module(draft.module, draft.golden_inputs, names),
+        class_index=draft.golden_class_index,
+        kind=draft.golden_kind,
+    )
+
+
+def _write_files(
+    directory: Path, draft: Draft, *, formats: tuple[str, ...], on_step: Callable[[Step], None] | None
+) -> Manifest:
+    entries: list[FileEntry] = []
+
+    @contextmanager
+    def entry(path: str, file_format: Format, precision: Precision | None = None) -> Iterator[Path]:
+        start = time.perf_counter()
+        yield directory / path
+        content = _sync(directory / path)
+        entries.append(
+            FileEntry(
+                path=path,
+                format=file_format,
+                precision=precision,
+                size_bytes=len(content),
+                sha256=hashlib.sha256(content).hexdigest(),
+            )
+        )
+        if on_step:
+            on_step(Step(path=path, size_bytes=len(content), duration_s=time.perf_counter() - start))
+
+    example = torch.from_numpy(np.ascontiguousarray(draft.golden_inputs[:_EXAMPLE_ROWS]))
+    for name in formats:
+        graph = FORMATS[name]
+        with entry(graph.path, graph.format, graph.precision) as path:
+            graph.write(draft.module, example, path, inputs=draft.inputs, outputs=draft.outputs)
+    graphs = tuple(entries)
+    with entry("state_dict.pt", "state-dict") as path:
+        torch.save({key: value.detach().cpu().contiguous() for key, value in draft.weights.items()}, path)
+    with entry("golden.npz", "golden") as path:
+        path.write_bytes(encode_golden(golden_of(draft)))
+    with entry("model-card.md", "model-card") as path:
+        card = model_card(
+            name=draft.name,
+            title=draft.title,
+            labels=draft.labels,
+            inputs=draft.inputs,
+            outputs=draft.outputs,
+            preprocessing=draft.preprocessing,
+            provenance=draft.provenance,
+            graphs=graphs,
+        )
+        path.write_text(card, encoding="utf-8")
+    return write_manifest(directory, draft, tuple(entries))
+
+
+def write_manifest(directory: Path, draft: Draft, files: tuple[FileEntry, ...]) -> Manifest:
+    """Write `manifest.json`, the last file of a bundle, and return it with its own digest filled in."""
+    manifest = Manifest(
+        schema_version=SCHEMA_VERSION,
+        sha256="0" * 64,
+        name=draft.name,
+        task=draft.task,
+        labels=draft.labels,
+        inputs=draft.inputs,
+        outputs=draft.outputs,
+        preprocessing=draft.preprocessing,
+        files=files,
+        provenance=draft.provenance,
+    )
+    path = directory / MANIFEST
+    path.write_bytes(encode_sealed(manifest))
+    return decode_sealed(_sync(path), Manifest, path)
+
+
+def _check_target(target: Path) -> None:
+    if target.is_dir() and not (target / MANIFEST).is_file() and any(target.iterdir()):
+        raise ExportError(
+            f"{target} holds files but no {MANIFEST}, so it is no bundle and is not replaced; give another --out"
+        )
+    if target.exists() and not target.is_dir():
+        raise ExportError(f"{target} is a file, but a bundle is a directory; give another --out")
+
+
+def _sync(path: Path) -> bytes:
+    """Force a file to disk and return what stands in it."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        return file.read()
+
+
+def _replace(target: Path, temporary: Path) -> None:
+    """Put a finished directory in its place. A crash in between leaves the old one beside it, complete, or none."""
+    if target.exists():
+        old = temporary.with_name(temporary.name + ".old")
+        target.rename(old)
+        temporary.rename(target)
+        shutil.rmtree(old)
+    else:
+        temporary.rename(target)
