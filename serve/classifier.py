@@ -1,0 +1,239 @@
+"""A verified bundle, ready to answer: what HTTP, gRPC, the page and batch prediction all call."""
+
+import logging
+from collections.abc import Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serve.answer import Answer, NotReadyError, RequestError, TooLargeError
+from serve.batcher import Batcher, Origin
+from serve.bundle import Bundle, BundleError, Manifest, Precision, TensorSpec, read_bundle
+from serve.devices import Choice, Provider, choose_provider
+from serve.golden import Golden, GoldenCheck, check_fits, check_golden, read_golden
+from serve.onnx_runner import ORT_ERRORS, OnnxRunner
+from serve.preprocess import MAX_PIXELS, prepare_bytes
+from serve.runner import Runner
+
+logger = logging.getLogger(__name__)
+
+
+class Classifier:
+    """One model: validates requests, queues them, and answers with the provenance of what ran.
+
+    Args:
+        bundle: The verified bundle.
+        golden: Its golden arrays.
+        runner: Runs its graph.
+        provider: ONNX Runtime's exact name of where.
+        provider_reason: Why there.
+        precision: Precision of the graph.
+        max_batch: Most rows of one run.
+        max_queue_rows: Most rows that may wait, and most rows of one request.
+
+    Attributes:
+        checks: The golden check, an entry per output and batch size.
+        reason: Why it does not serve, or None where it does.
+    """
+
+    def __init__(
+        self,
+        *,
+        bundle: Bundle,
+        golden: Golden,
+        runner: Runner,
+        provider: Provider,
+        provider_reason: str,
+        precision: Precision,
+        max_batch: int = 64,
+        max_queue_rows: int = 1024,
+    ) -> None:
+        self.bundle = bundle
+        self.provider = provider
+        self.provider_reason = provider_reason
+        self.precision: Precision = precision
+        self.max_queue_rows = max_queue_rows
+        self._golden = golden
+        self.checks: tuple[GoldenCheck, ...] = ()
+        self.reason: str | None
+        try:
+            self.checks = check_golden(runner, golden, batch_sizes=sorted({1, max_batch}))
+        except ORT_ERRORS as error:
+            self.reason = (
+                f"model {self.name} fails on its golden inputs on {provider} ({error}); export the bundle again"
+            )
+        else:
+            self.reason = self._judge()
+        self.batcher = Batcher(
+            runner,
+            origin=Origin(bundle_sha256=bundle.manifest.sha256, provider=provider, precision=precision),
+            max_batch=max_batch,
+            max_queue_rows=max_queue_rows,
+        )
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        provider: Choice = "auto",
+        threads: int | None = None,
+        max_batch: int = 64,
+        max_queue_rows: int = 1024,
+    ) -> Self:
+        """Verify a bundle, build its session from the verified bytes, and check the golden inputs on this machine.
+
+        A golden check that fails is no error: the classifier stays not ready, and says why.
+
+        Raises:
+            BundleError: the bundle is missing, incomplete, altered, or its graph cannot be run.
+            ProviderError: the provider that was asked for is not usable here.
+        """
+        name, why = choose_provider(provider)
+        logger.info("%s: %s, because %s", path, name, why)
+        bundle = read_bundle(path)
+        graph, golden_file = bundle.entry("onnx", "float32"), bundle.entry("golden")
+        if graph is None or golden_file is None:
+            missing = "float32 ONNX graph" if graph is None else "golden inputs"
+            raise BundleError(f"{path} has no {missing}, and cannot be served without; export the bundle again")
+        golden = read_golden(bundle.read(golden_file))
+        check_fits(golden, bundle.manifest)
+        runner = OnnxRunner(
+            bundle.read(graph),
+            name=str(path / graph.path),
+            inputs=bundle.manifest.inputs,
+            outputs=bundle.manifest.outputs,
+            provider=name,
+            threads=threads,
+        )
+        return cls(
+            bundle=bundle,
+            golden=golden,
+            runner=runner,
+            provider=name,
+            provider_reason=why,
+            precision="float32",
+            max_batch=max_batch,
+            max_queue_rows=max_queue_rows,
+        )
+
+    @property
+    def manifest(self) -> Manifest:
+        """The bundle's manifest."""
+        return self.bundle.manifest
+
+    @property
+    def name(self) -> str:
+        """The model's name, as requests give it."""
+        return self.bundle.manifest.name
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are answered; where not, `reason` says why."""
+        return self.reason is None
+
+    def submit(self, inputs: Mapping[str, NDArray[Any]], *, deadline_s: float | None = None) -> Future[Answer]:
+        """Check a request in full and queue it.
+
+        Args:
+            inputs: Arrays by input name, with exactly the dtypes and shapes of the manifest, ``(rows, …)``; not to be
+                changed until the future is done.
+            deadline_s: Seconds from now after which the request is not worth running any more.
+
+        Returns:
+            The answer to come: `ModelFaultError` where the graph fails, `DeadlineError` where the deadline passed.
+
+        Raises:
+            NotReadyError: the golden check failed, or the classifier is closed.
+            RequestError: the inputs are not what the model takes.
+            TooLargeError: there are more rows than the queue ever holds.
+            QueueFullError: the queue is full.
+        """
+        if self.reason is not None:
+            raise NotReadyError(self.reason)
+        rows = self._check(inputs)
+        if deadline_s is not None and not deadline_s > 0:
+            raise RequestError(f"deadline is {deadline_s} s, but must be above 0; give none, or a later one")
+        return self.batcher.submit(inputs, rows=rows, deadline_s=deadline_s)
+
+    def prepare(self, data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+        """Turn an image file into the model's input, ``(1, height, width, channels)``.
+
+        Raises:
+            RequestError: the model does not take images.
+            ImageError: the bytes are no image that can be read.
+            ImageTooLargeError: it has more pixels than the cap.
+        """
+        if self.manifest.preprocessing is None:
+            raise RequestError(
+                f"model {self.name} takes no images, but {self._takes()}; send tensors to /v2/models/{self.name}/infer"
+            )
+        return prepare_bytes(data, self.manifest.preprocessing, max_pixels=max_pixels)[None]
+
+    def golden(self) -> Golden:
+        """Return the golden inputs with their references."""
+        return self._golden
+
+    def close(self, *, drain: bool = True) -> None:
+        """Take no more requests, and answer those accepted; without `drain`, refuse those that wait."""
+        if self.reason is None:
+            self.reason = f"model {self.name} is shutting down and takes no new requests; ask again in a while"
+        self.batcher.close(drain=drain)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _judge(self) -> str | None:
+        failed = [check for check in self.checks if not check.parity.passed]
+        if not failed:
+            return None
+        worst = max(failed, key=lambda check: check.parity.ratio)
+        return (
+            f"model {self.name} does not reproduce its golden outputs on this machine with {self.provider}: "
+            f"{worst.sentence}; use another provider, or export the bundle again"
+        )
+
+    def _check(self, inputs: Mapping[str, NDArray[Any]]) -> int:
+        if inputs.keys() != {spec.name for spec in self.manifest.inputs}:
+            given = ", ".join(inputs) or "none"
+            raise RequestError(f"inputs are {given}, but model {self.name} takes {self._takes()}")
+        sizes: dict[str, int] = {}
+        for spec in self.manifest.inputs:
+            values = inputs[spec.name]
+            if values.dtype != spec.dtype:
+                raise RequestError(
+                    f"input {spec.name} has dtype {values.dtype}, but model {self.name} takes {spec.dtype}"
+                )
+            if not _fits(values.shape, spec, sizes):
+                raise RequestError(
+                    f"input {spec.name} has shape {list(values.shape)}, but model {self.name} takes {_shape(spec)}, "
+                    "each dimension at least 1 and named ones equal among inputs"
+                )
+        if sizes["batch"] > self.max_queue_rows:
+            raise TooLargeError(
+                f"the request has {sizes['batch']} rows, but at most {self.max_queue_rows} are taken at once; split it"
+            )
+        return sizes["batch"]
+
+    def _takes(self) -> str:
+        return ", ".join(f"{spec.name} {spec.dtype} {_shape(spec)}" for spec in self.manifest.inputs)
+
+
+def _shape(spec: TensorSpec) -> str:
+    return "[" + ", ".join(map(str, spec.shape)) + "]"
+
+
+def _fits(shape: tuple[int, ...], spec: TensorSpec, sizes: dict[str, int]) -> bool:
+    """Match a shape with a spec; `sizes` remembers what named dimensions were."""
+    if len(shape) != len(spec.shape):
+        return False
+    return all(
+        have >= 1 and have == (sizes.setdefault(want, have) if isinstance(want, str) else want)
+        for have, want in zip(shape, spec.shape, strict=True)
+    )

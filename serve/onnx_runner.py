@@ -1,0 +1,131 @@
+"""Runs an ONNX graph on exactly the provider that was asked for."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors  # type: ignore[import-untyped]
+
+from serve.bundle import BundleError, TensorSpec
+from serve.devices import Provider, ProviderError, usable_cpus
+
+# ONNX Runtime's exceptions share no base class of their own
+ORT_ERRORS: tuple[type[Exception], ...] = (
+    ort_errors.EPFail,
+    ort_errors.EngineError,
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NoModel,
+    ort_errors.NoSuchFile,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+    RuntimeError,
+    ValueError,
+)
+_DTYPES = {
+    "tensor(uint8)": "uint8",
+    "tensor(int64)": "int64",
+    "tensor(float16)": "float16",
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+}
+_SEVERITY_ERROR = 3
+
+
+class OnnxRunner:
+    """An ONNX Runtime session that runs where it was told to, or does not come to be.
+
+    Args:
+        graph: The ONNX file's bytes.
+        name: How messages call it.
+        inputs: What the manifest says that it takes; the graph must agree.
+        outputs: What the manifest says that it gives; the graph must agree.
+        provider: ONNX Runtime's exact name.
+        threads: Threads of one run; all usable CPUs where it is None.
+
+    Raises:
+        BundleError: the bytes are no graph that ONNX Runtime runs, or the graph differs from the manifest.
+        ProviderError: the session was not created on the provider.
+    """
+
+    def __init__(
+        self,
+        graph: bytes,
+        *,
+        name: str,
+        inputs: tuple[TensorSpec, ...],
+        outputs: tuple[TensorSpec, ...],
+        provider: Provider,
+        threads: int | None = None,
+    ) -> None:
+        self.provider: Provider = provider
+        self._session = _open_session(graph, name=name, provider=provider, threads=threads)
+        _check_signature(self._session.get_inputs(), inputs, f"{name} takes input")
+        _check_signature(self._session.get_outputs(), outputs, f"{name} gives output")
+        self._outputs = [spec.name for spec in outputs]
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Run one batch; the arrays' names, dtypes and shapes must be those of the graph."""
+        feeds = {name: np.ascontiguousarray(values) for name, values in inputs.items()}
+        return dict(zip(self._outputs, self._session.run(self._outputs, feeds), strict=True))
+
+
+def _open_session(graph: bytes, *, name: str, provider: Provider, threads: int | None) -> Any:  # noqa: ANN401 - untyped library
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or usable_cpus()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _SEVERITY_ERROR
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads would burn their cores
+    providers: list[object] = [provider]
+    if provider == "CUDAExecutionProvider":
+        ort.preload_dlls()
+        # TF32 has 10 bits of mantissa, which no numeric parity with float32 survives
+        providers = [(provider, {"use_tf32": "0"}), "CPUExecutionProvider"]
+    try:
+        session = ort.InferenceSession(graph, sess_options=options, providers=providers, enable_fallback=0)
+    except ORT_ERRORS as error:
+        if provider != "CPUExecutionProvider":
+            raise ProviderError(f"{name} cannot be run on {provider} ({error}); use --provider cpu") from error
+        raise BundleError(
+            f"{name} cannot be run by ONNX Runtime {ort.__version__} ({error}); export it again"
+        ) from error
+    found = session.get_providers()[0]
+    if found != provider:
+        raise ProviderError(
+            f"{name} runs on {found}, but {provider} was asked for; install what ONNX Runtime {ort.__version__} needs "
+            "for it, or use --provider cpu"
+        )
+    return session
+
+
+def _check_signature(found: Any, expected: tuple[TensorSpec, ...], subject: str) -> None:  # noqa: ANN401 - untyped library
+    actual = {tensor.name: tensor for tensor in found}
+    for spec in expected:
+        if spec.name not in actual:
+            raise BundleError(
+                f"{subject} {', '.join(actual)}, but manifest.json lists {spec.name}; export the bundle again"
+            )
+        tensor = actual[spec.name]
+        dtype = _DTYPES.get(tensor.type, tensor.type)
+        if dtype != spec.dtype:
+            raise BundleError(
+                f"{subject} {spec.name} as {dtype}, but manifest.json says {spec.dtype}; export the bundle again"
+            )
+        same = len(tensor.shape) == len(spec.shape) and all(
+            not isinstance(have, int) if isinstance(want, str) else have == want
+            for have, want in zip(tensor.shape, spec.shape, strict=True)
+        )
+        if not same:
+            raise BundleError(
+                f"{subject} {spec.name} of shape {list(tensor.shape)}, but manifest.json says {list(spec.shape)}; "
+                "export the bundle again"
+            )
+    if subject.endswith("input") and len(actual) != len(expected):
+        raise BundleError(
+            f"{subject}s {', '.join(actual)}, but manifest.json lists {', '.join(spec.name for spec in expected)}; "
+            "export the bundle again"
+        )
