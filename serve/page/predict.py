@@ -1,0 +1,120 @@
+"""One prediction for the page: a file, a drawing or a golden example in, an answer or one sentence out."""
+
+import base64
+import binascii
+from collections.abc import Callable
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serve.answer import Answer, DeadlineError, ModelFaultError, NotReadyError, QueueFullError, RequestError
+from serve.classifier import Classifier
+from serve.preprocess import ImageError
+
+DEADLINE_S = 30.0
+_PNG_URL = "data:image/png;base64,"
+_EXPECTED = (
+    RequestError,
+    ImageError,
+    QueueFullError,
+    NotReadyError,
+    DeadlineError,
+    ModelFaultError,
+    FutureTimeoutError,
+    FileNotFoundError,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Seen:
+    """An image as the model saw it, and what it answered.
+
+    Attributes:
+        pixels: The prepared image, ``(height, width, channels)``, uint8.
+        probabilities: Of each label, in the order of the class indices; they sum to 1.
+        answer: The classifier's answer, with what made it.
+    """
+
+    pixels: NDArray[np.uint8]
+    probabilities: dict[str, float]
+    answer: Answer
+
+
+def class_probabilities(outputs: dict[str, NDArray[Any]], labels: tuple[str, ...]) -> NDArray[np.float32]:
+    """Return one row of probabilities per image.
+
+    Args:
+        outputs: A classifier's outputs with ``probabilities``: ``(batch, classes)``, or ``(batch, 1)``, which is that of
+            the second of two labels.
+        labels: The bundle's labels.
+
+    Returns:
+        ``(batch, classes)``, float32.
+
+    Raises:
+        RequestError: the outputs hold no such probabilities.
+    """
+    found = outputs.get("probabilities")
+    columns = found.shape[-1] if found is not None and found.ndim == 2 else 0
+    if found is None or not (columns == len(labels) >= 2 or (columns == 1 and len(labels) == 2)):
+        raise RequestError(
+            f"the model gives no probabilities of its {len(labels)} labels, but a classifier's were expected; "
+            "it cannot be used with images here"
+        )
+    if found.shape[1] == 1:
+        found = np.concatenate([1 - found, found], axis=1)
+    return found.astype(np.float32, copy=False)
+
+
+def see_file(classifier: Classifier, path: Path) -> Seen:
+    """Predict an image file; the classifier gets its very bytes."""
+    return see_pixels(classifier, classifier.prepare(path.read_bytes()))
+
+
+def see_drawing(classifier: Classifier, data_url: object) -> Seen:
+    """Predict what the drawing canvas sent.
+
+    Raises:
+        RequestError: it is no PNG in a data URL.
+    """
+    if not isinstance(data_url, str) or not data_url.startswith(_PNG_URL):
+        raise RequestError("the drawing is no PNG image, but the canvas sends one; reload the page and draw again")
+    try:
+        data = base64.b64decode(data_url[len(_PNG_URL) :], validate=True)
+    except binascii.Error:
+        raise RequestError("the drawing arrived damaged; reload the page and draw again") from None
+    return see_pixels(classifier, classifier.prepare(data))
+
+
+def see_pixels(classifier: Classifier, pixels: NDArray[np.uint8]) -> Seen:
+    """Predict one prepared image, ``(1, height, width, channels)``, through the admission queue."""
+    future = classifier.submit({"image": pixels}, deadline_s=DEADLINE_S)
+    answer = future.result(timeout=2 * DEADLINE_S)
+    row = class_probabilities(answer.outputs, classifier.manifest.labels)[0]
+    labelled = {label: float(value) for label, value in zip(classifier.manifest.labels, row, strict=True)}
+    return Seen(pixels=pixels[0], probabilities=labelled, answer=answer)
+
+
+def seen_or_sentence(predict: Callable[[], Seen]) -> Seen | str:
+    """Run a prediction; return it, or one sentence for the person at the page."""
+    try:
+        return predict()
+    except _EXPECTED as error:
+        return sentence(error)
+
+
+def sentence(error: BaseException) -> str:
+    """Say in one sentence why there is no prediction."""
+    if isinstance(error, QueueFullError):
+        seconds = "second" if error.retry_after_s == 1 else "seconds"
+        return f"The server is busy: {error}. Try again in {error.retry_after_s} {seconds}."
+    if isinstance(error, FutureTimeoutError):
+        return f"The model gave no answer within {2 * DEADLINE_S:.0f} s; try again."
+    if isinstance(error, FileNotFoundError):
+        return "The uploaded image has been removed from the server meanwhile; upload it again."
+    text = str(error).strip().rstrip(".")
+    return f"{text[:1].upper()}{text[1:]}."
