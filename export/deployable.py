@@ -59,10 +59,11 @@ def run_module(module: nn.Module, inputs: NDArray[np.uint8], names: tuple[str, .
     Returns:
         One array per name, ``(batch, …)``, in the module's own dtype.
     """
-    chunks: list[tuple[Tensor, ...]] = []
     with torch.inference_mode():
-        for start in range(0, len(inputs), EVALUATION_BATCH):
-            chunks.append(module(torch.from_numpy(np.ascontiguousarray(inputs[start : start + EVALUATION_BATCH]))))
+        chunks: list[tuple[Tensor, ...]] = [
+            module(torch.from_numpy(np.ascontiguousarray(inputs[start : start + EVALUATION_BATCH])))
+            for start in range(0, len(inputs), EVALUATION_BATCH)
+        ]
     return {name: torch.cat([chunk[index] for chunk in chunks]).numpy() for index, name in enumerate(names)}
 
 

@@ -34,7 +34,7 @@ def model_card(
         f"Images are decoded, turned upright, made {preprocessing.color}, fitted ({preprocessing.fit}) and resized to "
         f"{preprocessing.height} x {preprocessing.width} pixels; everything after that is inside the graph.",
         "",
-        f"It always answers with one of its {len(labels)} labels, also for an image of something else: {', '.join(labels)}.",
+        f"It always answers with one of its {len(labels)} labels, whatever the image shows: {', '.join(labels)}.",
         "",
         "## Training",
         "",
@@ -52,7 +52,7 @@ def model_card(
         "",
         "## How proven",
         "",
-        "`certificate.json` beside this card holds the verdict, once `python -m evaluate parity` has judged the graphs: "
+        "`certificate.json` beside this card holds the verdict, once `python -m evaluate parity` has judged "
         + ", ".join(f"`{graph.path}`" for graph in graphs)
         + ". Without that file nothing is proven.",
         "",

@@ -60,8 +60,8 @@ def check_contract(model: onnx.ModelProto, *, inputs: tuple[TensorSpec, ...], ou
         frozen = [name for name, _, shape in found if shape and isinstance(shape[0], int)]
         if frozen:
             raise ExportError(
-                f"{kind} {frozen[0]} of the ONNX graph has a frozen batch size: {found}, but the first dimension must be "
-                "dynamic; look for int(x.shape[0]) or len(x) in forward and use x.shape[0] or -1 instead"
+                f"{kind} {frozen[0]} of the ONNX graph has a frozen batch size: {found}, but the first dimension must "
+                "be dynamic; look for int(x.shape[0]) or len(x) in forward and use x.shape[0] or -1 instead"
             )
         raise ExportError(
             f"{kind}s of the ONNX graph are {found}, but {expected} were expected; check what forward returns"
@@ -91,7 +91,8 @@ def _call_exporter(
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
         reason = str(error.__cause__ or error).strip().splitlines()[0]
         raise ExportError(
-            f"{type(module).__name__} cannot be exported to ONNX ({reason}); look for branches or loops on data in forward"
+            f"{type(module).__name__} cannot be exported to ONNX ({reason}); "
+            "look for branches or loops on data in forward"
         ) from error
     finally:
         logger.setLevel(level)

@@ -1,0 +1,173 @@
+"""``python -m evaluate``: configuration and wiring of the harness."""
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+BundlePath = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="BUNDLE")]
+Provider = Literal["auto", "cpu", "cuda"]
+
+
+def _data_root() -> Path:
+    return Path(os.environ.get("DATA_ROOT") or "data")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """Compare every exported graph with the eager PyTorch module in float64, and write the certificate.
+
+    Exit code 0: parity holds. 1: it fails, or nothing was proven. 2: trouble.
+    """
+
+    bundle: BundlePath
+    """Directory that `python -m export` wrote."""
+    data_root: Path = field(default_factory=_data_root)
+    """Where the recipe's data is (or DATA_ROOT); without it the bundle's own held-out samples are used."""
+    provider: Provider = "auto"
+    """What ONNX runs on: auto means the CPU, and CUDA where a device is there."""
+    samples: int = 2048
+    """Held-out samples at most."""
+    seed: int = 0
+    """Decides which samples, the noise, and the pairs on the decision boundary."""
+    json: Path | None = None
+    """Also write the certificate as JSON to this file; - is stdout, instead of the table."""
+    certificate: bool = True
+    """Write certificate.json into the bundle."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """Measure top-1 accuracy of the eager module and of every graph on the recipe's test split."""
+
+    bundle: BundlePath
+    """Directory that `python -m export` wrote."""
+    data_root: Path = field(default_factory=_data_root)
+    """Where the recipe's data is (or DATA_ROOT)."""
+    provider: Provider = "auto"
+    """What ONNX runs on: auto means the CPU, and CUDA where a device is there."""
+    json: Path | None = None
+    """Also write the figures as JSON to this file; - is stdout, instead of the table."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """Time the eager module, TorchScript and ONNX in turn: median, spread and rows a second."""
+
+    bundle: BundlePath
+    """Directory that `python -m export` wrote."""
+    provider: Provider = "auto"
+    """What ONNX runs on: auto means the CPU, and CUDA where a device is there."""
+    batch_sizes: tuple[int, ...] = (1, 8, 64)
+    """Rows of one run."""
+    rounds: int = 15
+    """How often each runner has its turn."""
+    json: Path | None = None
+    """Also write the figures as JSON to this file; - is stdout, instead of the table."""
+
+
+Command = (
+    Annotated[Parity, tyro.conf.subcommand("parity")]
+    | Annotated[Accuracy, tyro.conf.subcommand("accuracy")]
+    | Annotated[Bench, tyro.conf.subcommand("bench")]
+)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    command: Parity | Accuracy | Bench = tyro.cli(Command, prog="python -m evaluate", args=args)
+    from rich.console import Console
+    from rich.status import Status
+
+    try:
+        with Status("loading torch", console=Console(stderr=True)) as status:
+            if isinstance(command, Parity):
+                return _parity(command, status)
+            if isinstance(command, Accuracy):
+                return _accuracy(command, status)
+            return _bench(command, status)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _parity(command: Parity, status: "Status") -> int:
+    from evaluate.certificate import write_certificate
+    from evaluate.judge import certify
+    from evaluate.tables import print_certificate, stdout_console
+    from serve.bundle import read_bundle
+
+    if command.samples < 1:
+        raise ValueError(f"--samples is {command.samples}, but at least 1 is needed to prove anything")
+    bundle = read_bundle(command.bundle)
+    certificate = certify(
+        bundle,
+        data_root=command.data_root,
+        provider=command.provider,
+        samples=command.samples,
+        seed=command.seed,
+        on_step=status.update,
+    )
+    status.stop()
+    if command.json != Path("-"):
+        print_certificate(certificate, stdout_console())
+    _write_json(certificate, command.json)
+    if command.certificate:
+        path = write_certificate(certificate, command.bundle)
+        print(f"certificate {path}", file=sys.stderr)
+    return 0 if certificate.passed else 1
+
+
+def _accuracy(command: Accuracy, status: "Status") -> int:
+    from evaluate.accuracy import measure_accuracy
+    from evaluate.tables import print_accuracy, stdout_console
+    from serve.bundle import read_bundle
+
+    status.update("running the test split")
+    accuracy = measure_accuracy(read_bundle(command.bundle), data_root=command.data_root, provider=command.provider)
+    status.stop()
+    if command.json != Path("-"):
+        print_accuracy(accuracy, stdout_console())
+    _write_json(accuracy, command.json)
+    return 0
+
+
+def _bench(command: Bench, status: "Status") -> int:
+    from evaluate.bench import bench_bundle
+    from evaluate.tables import print_bench, stdout_console
+    from serve.bundle import read_bundle
+
+    bench = bench_bundle(
+        read_bundle(command.bundle),
+        provider=command.provider,
+        batch_sizes=command.batch_sizes,
+        rounds=command.rounds,
+        on_step=status.update,
+    )
+    status.stop()
+    if command.json != Path("-"):
+        print_bench(bench, stdout_console())
+    _write_json(bench, command.json)
+    return 0
+
+
+def _write_json(record: object, path: Path | None) -> None:
+    if path is None:
+        return
+    import msgspec
+
+    content = msgspec.json.format(msgspec.json.encode(record), indent=2)
+    if path == Path("-"):
+        print(content.decode())
+    else:
+        path.write_bytes(content + b"\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

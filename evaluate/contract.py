@@ -1,0 +1,74 @@
+"""Does the bundle say what its recipe says? A swapped label or a wrong mean is wrong however exact the numbers are."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluate.certificate import Check
+from serve.bundle import Manifest
+from serve.golden import Golden
+from serve.parity import numeric_parity
+from train.recipes.recipe import Recipe
+
+
+def contract_checks(
+    manifest: Manifest,
+    recipe: Recipe,
+    golden: Golden,
+    *,
+    eager: Mapping[str, NDArray[np.float32]],
+    reference: Mapping[str, NDArray[np.float64]],
+) -> tuple[Check, ...]:
+    """Check labels, preprocessing, normalisation and the golden outputs.
+
+    Args:
+        manifest: What the bundle says.
+        recipe: What the model was trained by.
+        golden: Inputs and outputs that the bundle carries.
+        eager: Float32 outputs of the rebuilt module on the golden inputs.
+        reference: Its float64 outputs.
+    """
+    provenance = manifest.provenance
+    return (
+        _labels(manifest.labels, recipe.labels),
+        _equal("task", manifest.task, recipe.task),
+        _equal("preprocessing", manifest.preprocessing, recipe.preprocessing),
+        _equal("mean", provenance.mean, recipe.mean),
+        _equal("std", provenance.std, recipe.std),
+        _equal("network", (provenance.factory, provenance.factory_args), (recipe.factory, recipe.factory_args)),
+        *(_golden(name, golden, eager=eager[name], reference=reference[name]) for name in golden.reference),
+    )
+
+
+def _labels(found: tuple[str, ...], expected: tuple[str, ...]) -> Check:
+    if found == expected:
+        return Check(name="labels", passed=True, detail=f"{len(found)} labels, in the recipe's order")
+    if len(found) != len(expected):
+        detail = f"the manifest has {len(found)} labels, but the recipe has {len(expected)}"
+    else:
+        index = next(i for i, (have, want) in enumerate(zip(found, expected, strict=True)) if have != want)
+        detail = f"label {index} is {found[index]!r}, but the recipe says {expected[index]!r}; export the run again"
+    return Check(name="labels", passed=False, detail=detail)
+
+
+def _equal(name: str, found: Any, expected: Any) -> Check:  # noqa: ANN401 - compares whatever both sides hold
+    if found == expected:
+        return Check(name=name, passed=True, detail="as in the recipe")
+    return Check(name=name, passed=False, detail=f"is {found}, but the recipe says {expected}; export the run again")
+
+
+def _golden(output: str, golden: Golden, *, eager: NDArray[np.float32], reference: NDArray[np.float64]) -> Check:
+    """Check that the golden outputs are those of this module, so that a server does not start by the wrong ones."""
+    name = f"golden {output}"
+    stored = numeric_parity(golden.eager[output], eager=eager, reference=reference)
+    drift = float(np.abs(golden.reference[output] - reference).max())
+    # two float64 runs of one module differ by the order of summation only, far below what float32 can show
+    if stored.passed and drift <= np.finfo(np.float32).eps ** 1.5 * max(1.0, float(np.abs(reference).max())):
+        return Check(name=name, passed=True, detail=f"{golden.rows} rows reproduced from state_dict.pt")
+    return Check(
+        name=name,
+        passed=False,
+        detail=f"differ from what state_dict.pt gives by {drift:.3g} in float64; export the run again",
+    )

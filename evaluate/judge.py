@@ -1,0 +1,212 @@
+"""Judge every graph of a bundle against the eager module in float64, and say so in a certificate."""
+
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime  # type: ignore[import-untyped]
+import torch
+from numpy.typing import NDArray
+
+from evaluate.certificate import Certificate, Comparison, GraphVerdict, Setting, Verdict
+from evaluate.compare import decision_parity, vacuity
+from evaluate.contract import contract_checks
+from evaluate.inputs import LARGEST_BATCH, InputSet, image_input_sets
+from evaluate.runners import RUN_ERRORS, Candidate, candidates, eager_runner, run_batches
+from evaluate.source import HeldOut, golden_of, held_out_images
+from export.deployable import rebuild, to_float64
+from serve.bundle import SCHEMA_VERSION, Bundle, BundleError
+from serve.devices import Choice, usable_cpus
+from serve.parity import MAX_FACTOR, RMSE_FACTOR, numeric_parity
+from train.recipes.registry import find_recipe
+
+RULE = (
+    f"rmse(graph, reference) <= {RMSE_FACTOR:g} x max(rmse(eager, reference), 1 ulp) and "
+    f"max|graph - reference| <= {MAX_FACTOR:g} x max(max|eager - reference|, 1 ulp); reference is eager in float64"
+)
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Truth:
+    """One input set with what the eager module makes of it."""
+
+    inputs: InputSet
+    reference: dict[str, NDArray[np.float64]]
+    eager: dict[str, NDArray[np.float32]]
+
+
+def certify(
+    bundle: Bundle,
+    *,
+    data_root: Path,
+    provider: Choice = "auto",
+    samples: int = 2048,
+    seed: int = 0,
+    on_step: Callable[[str], None] = lambda _: None,
+) -> Certificate:
+    """Compare every graph of a bundle, on every provider and input set, with the eager module.
+
+    Args:
+        bundle: A checked bundle.
+        data_root: Where the recipe's data is; without it the bundle's own held-out samples are used.
+        provider: See `evaluate.runners.candidates`.
+        samples: How many held-out samples at most.
+        seed: Decides which samples, the noise, and the pairs on the boundary.
+        on_step: Told what is being done.
+
+    Raises:
+        BundleError: the bundle has no state_dict, golden inputs or graph to compare.
+        ProviderError: CUDA was asked for and there is none.
+    """
+    manifest = bundle.manifest
+    if manifest.preprocessing is None or [spec.name for spec in manifest.inputs] != ["image"]:
+        raise BundleError(f"{bundle.path} takes {manifest.inputs[0].name}, but only image bundles can be judged yet")
+    recipe = find_recipe(manifest.provenance.recipe or "")
+    on_step("building the eager module, in float32 and float64")
+    module = rebuild(bundle)
+    eager, reference = eager_runner(module, bundle), eager_runner(to_float64(module), bundle)
+    golden = golden_of(bundle)
+    checks = contract_checks(
+        manifest,
+        recipe,
+        golden,
+        eager=run_batches(eager, golden.inputs, batch_size=LARGEST_BATCH),
+        reference=run_batches(reference, golden.inputs, batch_size=LARGEST_BATCH),
+    )
+    held_out = held_out_images(bundle, golden, data_root=data_root, samples=samples, seed=seed)
+
+    def predict(images: NDArray[np.uint8]) -> NDArray[np.int64]:
+        logits: NDArray[Any] = run_batches(reference, {"image": images}, batch_size=LARGEST_BATCH)["logits"]
+        return np.asarray(logits.argmax(axis=1), dtype=np.int64)
+
+    on_step("making input sets")
+    truths = []
+    for inputs in image_input_sets(held_out.images, predict=predict, seed=seed):
+        on_step(f"eager module on {inputs.name}")
+        truths.append(
+            Truth(
+                inputs=inputs,
+                reference=run_batches(reference, {"image": inputs.images}, batch_size=LARGEST_BATCH),
+                eager=run_batches(eager, {"image": inputs.images}, batch_size=LARGEST_BATCH),
+            )
+        )
+    graphs = []
+    for candidate in candidates(bundle, provider=provider):
+        on_step(f"{candidate.graph} on {candidate.provider}")
+        graphs.append(judge_graph(candidate, truths))
+    return Certificate(
+        schema_version=SCHEMA_VERSION,
+        sha256="0" * 64,
+        bundle_sha256=manifest.sha256,
+        name=manifest.name,
+        passed=all(check.passed for check in checks) and all(graph.verdict == "pass" for graph in graphs),
+        rule=RULE,
+        setting=_setting(held_out, seed),
+        checks=checks,
+        graphs=tuple(graphs),
+    )
+
+
+def judge_graph(candidate: Candidate, truths: list[Truth]) -> GraphVerdict:
+    """Judge one graph on all input sets; the first set is the one of real samples, which must prove something."""
+    comparisons: list[Comparison] = []
+    fault = candidate.fault
+    if candidate.runner is not None:
+        for index, truth in enumerate(truths):
+            try:
+                outputs = run_batches(
+                    candidate.runner, {"image": truth.inputs.images}, batch_size=truth.inputs.batch_size
+                )
+            except RUN_ERRORS as error:
+                lines = str(error).strip().splitlines()
+                what = lines[-1] if lines else repr(error)
+                fault = f"it fails on {truth.inputs.name} at batch size {truth.inputs.batch_size} ({what})"
+                break
+            comparisons.extend(compare_outputs(outputs, truth, must_vary=index == 0))
+    broken = next((c for c in comparisons if c.verdict != "pass"), None)
+    verdict: Verdict = "fail" if fault or any(c.verdict == "fail" for c in comparisons) else "pass"
+    if verdict == "pass" and broken is not None:
+        verdict = "unproven"
+    if fault is None and broken is not None:
+        fault = f"{broken.output} on {broken.input_set}: {broken.reason}"
+    return GraphVerdict(
+        graph=candidate.graph,
+        precision=candidate.precision,
+        provider=candidate.provider,
+        verdict=verdict,
+        reason=fault,
+        comparisons=tuple(comparisons),
+    )
+
+
+def compare_outputs(outputs: Arrays, truth: Truth, *, must_vary: bool) -> list[Comparison]:
+    """Compare every output of one graph on one input set."""
+    judged = truth.inputs.judged
+    found = []
+    for name, reference in truth.reference.items():
+        expected = reference[judged]
+        candidate = outputs[name]
+        candidate = candidate[judged] if len(candidate) == len(judged) else candidate
+        numeric = numeric_parity(candidate, eager=truth.eager[name][judged], reference=expected)
+        decision = None
+        reason = numeric.fault
+        verdict: Verdict = "pass" if numeric.passed else "fail"
+        if numeric.fault is None:
+            if name == "logits":
+                decision = decision_parity(candidate, expected, allowed_error=numeric.max_bound)
+                if not decision.passed:
+                    verdict, reason = "fail", f"{decision.flips_beyond_margin} of {decision.rows} decisions differ"
+            if not numeric.passed and reason is None:
+                reason = (
+                    f"error is rmse {numeric.rmse:.3g} and max {numeric.max_error:.3g}, "
+                    f"but {numeric.rmse_bound:.3g} and {numeric.max_bound:.3g} are allowed"
+                )
+            empty = vacuity(expected, allowed_error=numeric.max_bound) if must_vary else None
+            if verdict == "pass" and empty is not None:
+                verdict, reason = "unproven", empty
+        finite = numeric.fault is None
+        found.append(
+            Comparison(
+                input_set=truth.inputs.name,
+                batch_size=truth.inputs.batch_size,
+                rows=len(expected),
+                output=name,
+                rmse=numeric.rmse if finite else None,
+                rmse_bound=numeric.rmse_bound if finite else None,
+                max_error=numeric.max_error if finite else None,
+                max_bound=numeric.max_bound if finite else None,
+                flips=decision.flips if decision else None,
+                flips_beyond_margin=decision.flips_beyond_margin if decision else None,
+                unflippable_share=decision.unflippable_share if decision else None,
+                flip_rate_upper_95=decision.flip_rate_upper_95 if decision else None,
+                verdict=verdict,
+                reason=reason,
+            )
+        )
+    return found
+
+
+def _setting(held_out: HeldOut, seed: int) -> Setting:
+    return Setting(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        held_out_rows=len(held_out.images),
+        held_out_source=held_out.source,
+        seed=seed,
+        versions={
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "onnx": onnx.__version__,
+            "onnxruntime": onnxruntime.__version__,
+            "numpy": np.__version__,
+        },
+        machine=f"{platform.system()} {platform.machine()}",
+        torch_threads=torch.get_num_threads(),
+        onnxruntime_threads=usable_cpus(),
+        tf32=False,
+    )

@@ -1,0 +1,60 @@
+"""Where the samples come from that a bundle is judged on: its recipe's test split, or what it carries itself."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serve.bundle import Bundle, BundleError
+from serve.golden import Golden, read_golden
+from train.data import DataError, Dataset, load_dataset
+from train.recipes.registry import find_recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class HeldOut:
+    """Real samples the model was not trained on, and where they are from."""
+
+    images: NDArray[np.uint8]
+    source: str
+
+
+def golden_of(bundle: Bundle) -> Golden:
+    """Read a bundle's golden inputs.
+
+    Raises:
+        BundleError: it has none.
+    """
+    entry = bundle.entry("golden")
+    if entry is None:
+        raise BundleError(f"{bundle.path} holds no golden inputs; export the run again")
+    return read_golden(bundle.read(entry))
+
+
+def held_out_images(bundle: Bundle, golden: Golden, *, data_root: Path, samples: int, seed: int) -> HeldOut:
+    """Return test images of the recipe's data, or the few that the bundle carries where the data is not there."""
+    provenance = bundle.manifest.provenance
+    try:
+        dataset = load_dataset(find_recipe(provenance.recipe or ""), data_root)
+    except DataError as error:
+        images = golden.inputs["image"][golden.kind == "held-out"]
+        return HeldOut(images=images, source=f"the bundle's golden inputs, because {error}")
+    check_dataset(bundle, dataset, data_root)
+    images = dataset.test.images
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(images))[:samples])
+    return HeldOut(images=images[chosen], source=f"{len(chosen)} of {len(images)} test samples of {provenance.dataset}")
+
+
+def check_dataset(bundle: Bundle, dataset: Dataset, data_root: Path) -> None:
+    """Check that data is what a bundle's model was trained on.
+
+    Raises:
+        BundleError: it is not.
+    """
+    provenance = bundle.manifest.provenance
+    if dataset.sha256 != provenance.dataset_sha256:
+        raise BundleError(
+            f"{provenance.dataset} under {data_root} has sha256 {dataset.sha256[:12]}…, but {bundle.path} was trained on "
+            f"{provenance.dataset_sha256[:12]}…; give the --data-root it was trained from"
+        )

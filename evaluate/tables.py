@@ -1,0 +1,154 @@
+"""What a person reads on stdout: the tables of parity, accuracy and bench."""
+
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from evaluate.accuracy import Accuracy
+from evaluate.bench import Bench
+from evaluate.certificate import Certificate, Comparison, GraphVerdict
+from serve.parity import MAX_FACTOR, RMSE_FACTOR
+
+_PIPE_WIDTH = 132
+_STYLE = {"pass": "green", "fail": "bold red", "unproven": "yellow"}
+
+
+def stdout_console() -> Console:
+    """Return a console on stdout, wide enough for the tables where stdout is a file or a pipe."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH, soft_wrap=False)
+
+
+def print_certificate(certificate: Certificate, console: Console) -> None:
+    """Print the verdict, then what it rests on."""
+    setting = certificate.setting
+    console.print(f"parity of {certificate.name}, bundle {certificate.bundle_sha256[:16]}")
+    console.print(f"reference: the eager module in float64; held-out samples: {setting.held_out_source}")
+    for check in certificate.checks:
+        if not check.passed:
+            console.print(f"[bold red]{check.name}: {check.detail}[/]", markup=True)
+    table = Table(title_justify="left", expand=False)
+    table.add_column("graph")
+    table.add_column("provider")
+    table.add_column("inputs")
+    table.add_column("output")
+    table.add_column("rows", justify="right")
+    table.add_column(f"rmse / eager's\n(at most {RMSE_FACTOR:g})", justify="right")
+    table.add_column(f"max / eager's\n(at most {MAX_FACTOR:g})", justify="right")
+    table.add_column("flips", justify="right")
+    table.add_column("verdict")
+    for graph in certificate.graphs:
+        for index, comparison in enumerate(graph.comparisons):
+            last = index == len(graph.comparisons) - 1
+            table.add_row(
+                graph.graph if index == 0 else "",
+                graph.provider if index == 0 else "",
+                *_cells(comparison),
+                end_section=last,
+            )
+    if table.row_count:
+        console.print(table)
+    for graph in certificate.graphs:
+        console.print(f"{graph.graph} on {graph.provider}: [{_STYLE[graph.verdict]}]{_summary(graph)}[/]")
+    passed = certificate.passed
+    console.print(
+        "[bold green]parity holds[/]: every graph is as close to the truth as PyTorch itself"
+        if passed
+        else "[bold red]parity fails[/]: this bundle is not the model that was trained"
+        if any(graph.verdict == "fail" for graph in certificate.graphs) or not all(c.passed for c in certificate.checks)
+        else "[bold yellow]parity is unproven[/]: nothing contradicts it, but the comparison could not have"
+    )
+
+
+def print_accuracy(accuracy: Accuracy, console: Console) -> None:
+    """Print one line a graph."""
+    console.print(f"accuracy of {accuracy.name} on {accuracy.data}")
+    table = Table()
+    for column, justify in (
+        ("graph", "left"),
+        ("provider", "left"),
+        ("top-1", "right"),
+        ("95 % interval", "right"),
+        ("correct", "right"),
+        ("labels unlike eager's", "right"),
+        ("of these within the error", "right"),
+        ("seconds", "right"),
+    ):
+        table.add_column(column, justify="right" if justify == "right" else "left")
+    for row in accuracy.graphs:
+        table.add_row(
+            row.graph,
+            row.provider,
+            f"{100 * row.top1_accuracy:.2f} %",
+            f"{100 * row.interval_95[0]:.2f} to {100 * row.interval_95[1]:.2f} %",
+            f"{row.correct} / {row.rows}",
+            "" if row.unlike_eager is None else str(row.unlike_eager),
+            "" if row.unlike_within_error is None else str(row.unlike_within_error),
+            f"{row.duration_s:.2f}",
+        )
+    console.print(table)
+    if accuracy.notes_accuracy is not None:
+        console.print(f"the source notes print {100 * accuracy.notes_accuracy:.2f} %")
+
+
+def print_bench(bench: Bench, console: Console) -> None:
+    """Print latency and rate of every runner at every batch size."""
+    console.print(
+        f"{bench.name}: {bench.rounds} rounds, runners in turn; {bench.torch_threads} torch threads, "
+        f"{bench.onnxruntime_threads} onnxruntime threads, {bench.machine}"
+    )
+    table = Table()
+    table.add_column("batch", justify="right")
+    table.add_column("runner")
+    table.add_column("provider")
+    table.add_column("median ms", justify="right")
+    table.add_column("middle half, ms", justify="right")
+    table.add_column("rows/s", justify="right")
+    table.add_column("x eager's speed", justify="right")
+    previous = None
+    for row in bench.rows:
+        if previous is not None and row.batch_size != previous:
+            table.add_section()
+        table.add_row(
+            str(row.batch_size) if row.batch_size != previous else "",
+            row.runner,
+            row.provider,
+            f"{row.median_ms:.3f}",
+            f"{row.quartile_ms[0]:.3f} to {row.quartile_ms[1]:.3f}",
+            f"{row.rows_per_s:,.0f}",
+            f"{row.speed_over_eager:.2f}",
+        )
+        previous = row.batch_size
+    console.print(table)
+
+
+def _cells(comparison: Comparison) -> tuple[str, str, str, str, str, str, str]:
+    return (
+        comparison.input_set,
+        comparison.output,
+        str(comparison.rows),
+        _times(comparison.rmse, comparison.rmse_bound, RMSE_FACTOR),
+        _times(comparison.max_error, comparison.max_bound, MAX_FACTOR),
+        "" if comparison.flips is None else str(comparison.flips),
+        f"[{_STYLE[comparison.verdict]}]{comparison.verdict}[/]",
+    )
+
+
+def _times(error: float | None, bound: float | None, factor: float) -> str:
+    if error is None or bound is None:
+        return "-"
+    if bound == 0:
+        return "0" if error == 0 else "inf"
+    times = factor * error / bound
+    return f"{times:.2f}" if times < 1000 else f"{times:.3g}"
+
+
+def _summary(graph: GraphVerdict) -> str:
+    if graph.verdict != "pass":
+        return f"{graph.verdict}, {graph.reason}"
+    held_out = next(c for c in graph.comparisons if c.flips is not None)
+    share, bound = held_out.unflippable_share or 0.0, held_out.flip_rate_upper_95 or 0.0
+    return (
+        f"pass, {held_out.flips} flips in {held_out.rows} held-out samples "
+        f"(at 95 % confidence below {100 * bound:.2f} %), {100 * share:.2f} % of them certified unflippable"
+    )
