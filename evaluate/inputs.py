@@ -59,7 +59,7 @@ def image_input_sets(held_out: NDArray[np.uint8], *, predict: Predict, seed: int
         _whole("random pixels", noise),
         _whole("all 0 and all 255", extremes),
         *([_whole("on the decision boundary", boundary)] if len(boundary) else []),
-        *(_whole(f"held-out, batch {size}", np.resize(few, (LARGEST_BATCH, *shape)), size) for size in BATCH_SIZES),
+        *(_whole("held-out samples again", np.resize(few, (LARGEST_BATCH, *shape)), size) for size in BATCH_SIZES),
         _among_hostile_neighbours(few, noise),
     ]
 

@@ -200,7 +200,7 @@ def _setting(held_out: HeldOut, seed: int) -> Setting:
         seed=seed,
         versions={
             "python": platform.python_version(),
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),
             "onnx": onnx.__version__,
             "onnxruntime": onnxruntime.__version__,
             "numpy": np.__version__,

@@ -55,6 +55,6 @@ def check_dataset(bundle: Bundle, dataset: Dataset, data_root: Path) -> None:
     provenance = bundle.manifest.provenance
     if dataset.sha256 != provenance.dataset_sha256:
         raise BundleError(
-            f"{provenance.dataset} under {data_root} has sha256 {dataset.sha256[:12]}…, but {bundle.path} was trained on "
-            f"{provenance.dataset_sha256[:12]}…; give the --data-root it was trained from"
+            f"{provenance.dataset} under {data_root} has sha256 {dataset.sha256[:12]}…, but {bundle.path} was "
+            f"trained on {provenance.dataset_sha256[:12]}…; give the --data-root it was trained from"
         )

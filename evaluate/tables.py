@@ -1,6 +1,8 @@
 """What a person reads on stdout: the tables of parity, accuracy and bench."""
 
+import math
 import sys
+from itertools import groupby
 
 from rich.console import Console
 from rich.table import Table
@@ -31,20 +33,20 @@ def print_certificate(certificate: Certificate, console: Console) -> None:
     table.add_column("graph")
     table.add_column("provider")
     table.add_column("inputs")
-    table.add_column("output")
     table.add_column("rows", justify="right")
     table.add_column(f"rmse / eager's\n(at most {RMSE_FACTOR:g})", justify="right")
     table.add_column(f"max / eager's\n(at most {MAX_FACTOR:g})", justify="right")
     table.add_column("flips", justify="right")
     table.add_column("verdict")
     for graph in certificate.graphs:
-        for index, comparison in enumerate(graph.comparisons):
-            last = index == len(graph.comparisons) - 1
+        groups = [list(group) for _, group in groupby(graph.comparisons, key=lambda c: c.input_set)]
+        for index, group in enumerate(groups):
+            first = index == 0
             table.add_row(
-                graph.graph if index == 0 else "",
-                graph.provider if index == 0 else "",
-                *_cells(comparison),
-                end_section=last,
+                graph.graph if first else "",
+                graph.provider.removesuffix("ExecutionProvider") if first else "",
+                *_cells(group),
+                end_section=index == len(groups) - 1,
             )
     if table.row_count:
         console.print(table)
@@ -122,24 +124,28 @@ def print_bench(bench: Bench, console: Console) -> None:
     console.print(table)
 
 
-def _cells(comparison: Comparison) -> tuple[str, str, str, str, str, str, str]:
+def _cells(group: list[Comparison]) -> tuple[str, str, str, str, str, str]:
+    """Sum up one input set: the worst of its outputs and batch sizes."""
+    sizes = sorted({comparison.batch_size for comparison in group})
+    name = group[0].input_set + (f", batch {', '.join(map(str, sizes))}" if len(sizes) > 1 else "")
+    flips = [comparison.flips for comparison in group if comparison.flips is not None]
+    verdict = next((v for v in ("fail", "unproven") if any(c.verdict == v for c in group)), "pass")
     return (
-        comparison.input_set,
-        comparison.output,
-        str(comparison.rows),
-        _times(comparison.rmse, comparison.rmse_bound, RMSE_FACTOR),
-        _times(comparison.max_error, comparison.max_bound, MAX_FACTOR),
-        "" if comparison.flips is None else str(comparison.flips),
-        f"[{_STYLE[comparison.verdict]}]{comparison.verdict}[/]",
+        name,
+        str(group[0].rows),
+        _worst([(c.rmse, c.rmse_bound) for c in group], RMSE_FACTOR),
+        _worst([(c.max_error, c.max_bound) for c in group], MAX_FACTOR),
+        str(sum(flips)) if flips else "",
+        f"[{_STYLE[verdict]}]{verdict}[/]",
     )
 
 
-def _times(error: float | None, bound: float | None, factor: float) -> str:
-    if error is None or bound is None:
+def _worst(pairs: list[tuple[float | None, float | None]], factor: float) -> str:
+    """Return the greatest error as a multiple of eager's own."""
+    known = [(error, bound) for error, bound in pairs if error is not None and bound is not None]
+    if len(known) < len(pairs):
         return "-"
-    if bound == 0:
-        return "0" if error == 0 else "inf"
-    times = factor * error / bound
+    times = max(0.0 if error == 0 else factor * error / bound if bound else math.inf for error, bound in known)
     return f"{times:.2f}" if times < 1000 else f"{times:.3g}"
 
 
