@@ -6,7 +6,6 @@ from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from serve.answer import Answer, DeadlineError, ModelFaultError, NotReadyError, QueueFullError, RequestError
 from serve.classifier import Classifier
 from serve.preprocess import ImageError
+from serve.probabilities import class_probabilities
 
 DEADLINE_S = 30.0
 _PNG_URL = "data:image/png;base64,"
@@ -42,32 +42,6 @@ class Seen:
     pixels: NDArray[np.uint8]
     probabilities: dict[str, float]
     answer: Answer
-
-
-def class_probabilities(outputs: dict[str, NDArray[Any]], labels: tuple[str, ...]) -> NDArray[np.float32]:
-    """Return one row of probabilities per image.
-
-    Args:
-        outputs: A classifier's outputs with ``probabilities``: ``(batch, classes)``, or ``(batch, 1)``, which is that of
-            the second of two labels.
-        labels: The bundle's labels.
-
-    Returns:
-        ``(batch, classes)``, float32.
-
-    Raises:
-        RequestError: the outputs hold no such probabilities.
-    """
-    found = outputs.get("probabilities")
-    columns = found.shape[-1] if found is not None and found.ndim == 2 else 0
-    if found is None or not (columns == len(labels) >= 2 or (columns == 1 and len(labels) == 2)):
-        raise RequestError(
-            f"the model gives no probabilities of its {len(labels)} labels, but a classifier's were expected; "
-            "it cannot be used with images here"
-        )
-    if found.shape[1] == 1:
-        found = np.concatenate([1 - found, found], axis=1)
-    return found.astype(np.float32, copy=False)
 
 
 def see_file(classifier: Classifier, path: Path) -> Seen:
@@ -110,8 +84,7 @@ def seen_or_sentence(predict: Callable[[], Seen]) -> Seen | str:
 def sentence(error: BaseException) -> str:
     """Say in one sentence why there is no prediction."""
     if isinstance(error, QueueFullError):
-        seconds = "second" if error.retry_after_s == 1 else "seconds"
-        return f"The server is busy: {error}. Try again in {error.retry_after_s} {seconds}."
+        return f"The server is busy; try again in {error.retry_after_s} s."
     if isinstance(error, FutureTimeoutError):
         return f"The model gave no answer within {2 * DEADLINE_S:.0f} s; try again."
     if isinstance(error, FileNotFoundError):

@@ -1,0 +1,243 @@
+"""The results on disk: finished pieces beside the output, so that work resumes, and one whole file at the end."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from serve.batch_rows import Row
+from serve.batch_source import shown
+
+SUFFIXES = (".parquet", ".csv")
+_JOB = "job.json"
+_PART = re.compile(r"(\d{12})\.parquet")
+_GROUP_ROWS = 8192
+
+
+class OutputError(ValueError):
+    """A place where results cannot be written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What decides the results: finished pieces are used again only where all of it is the same."""
+
+    name: str
+    bundle_sha256: str
+    files_sha256: str
+    files: int
+    provider: str
+    precision: str
+    format: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What the whole file holds.
+
+    Attributes:
+        files: Rows.
+        errors: Rows with an error.
+        labels: Rows by label.
+    """
+
+    files: int = 0
+    errors: int = 0
+    labels: Mapping[str, int]
+
+
+def check_output(out: Path) -> None:
+    """Check that results can be written there, before any work.
+
+    Raises:
+        OutputError: the suffix is unknown, a folder has that name, or its folder is missing or not writable.
+    """
+    if out.suffix.lower() not in SUFFIXES:
+        raise OutputError(f"--out is {out}, but must end in .parquet or .csv; give it one of them")
+    if out.is_dir():
+        raise OutputError(f"--out is {out}, but that is a folder; give a file name in it")
+    if not out.parent.is_dir():
+        raise OutputError(f"--out is {out}, but the folder {out.parent} does not exist; create it")
+    if not os.access(out.parent, os.W_OK | os.X_OK):
+        raise OutputError(f"--out is {out}, but the folder {out.parent} is not writable; choose another")
+
+
+def schema_of(labels: Sequence[str], job: Job) -> pa.Schema:
+    """Return the columns, with the bundle's digest in the metadata.
+
+    Raises:
+        OutputError: two labels are the same, and so would be their columns.
+    """
+    repeated = [label for label, count in Counter(labels).items() if count > 1]
+    if repeated:
+        raise OutputError(
+            f"label {repeated[0]!r} stands twice in the bundle, but columns need different names; rename it"
+        )
+    return pa.schema(
+        [
+            pa.field("path", pa.string(), nullable=False),
+            ("label", pa.string()),
+            ("probability", pa.float32()),
+            *((f"probability_{label}", pa.float32()) for label in labels),
+            ("error", pa.string()),
+        ],
+        metadata={
+            "facsimile.bundle": job.name,
+            "facsimile.bundle_sha256": job.bundle_sha256,
+            "facsimile.provider": job.provider,
+            "facsimile.precision": job.precision,
+        },
+    )
+
+
+class Parts:
+    """The pieces of one job, in the folder ``OUT.parts`` beside its output.
+
+    Args:
+        out: The output.
+        schema: Its columns.
+        labels: The labels of the probability columns, in order.
+    """
+
+    def __init__(self, out: Path, *, schema: pa.Schema, labels: Sequence[str]) -> None:
+        self.out = out
+        self.folder = out.with_name(out.name + ".parts")
+        self.schema = schema
+        self.labels = tuple(labels)
+
+    def open(self, job: Job) -> tuple[int, bool]:
+        """Start the job, or go on with it.
+
+        Returns:
+            How many rows are finished, and whether pieces of another job had to be removed.
+
+        Raises:
+            OutputError: the folder is there, but holds no job.
+        """
+        document = msgspec.json.encode(job)
+        record = self.folder / _JOB
+        if self.folder.exists() and not record.is_file() and any(self.folder.iterdir()):
+            raise OutputError(
+                f"{self.folder} is in the way: it holds no unfinished job; move it, or choose another --out"
+            )
+        same = record.is_file() and record.read_bytes() == document
+        replaced = record.is_file() and not same
+        if not same:
+            self.remove()
+            self.folder.mkdir()
+            _write_whole(record, document)
+        return sum(rows for _, rows in self._finished()), replaced
+
+    def write(self, start: int, files: Sequence[Path], rows: Sequence[Row]) -> None:
+        """Keep the rows of some files, of which the first is number `start`."""
+        classes = len(self.labels)
+        blank = np.full(classes, np.nan, dtype=np.float32)
+        table = np.stack([blank if row.probabilities is None else row.probabilities for row in rows])
+        missing = np.array([row.probabilities is None for row in rows])
+        best = table.argmax(axis=1)
+        columns = [
+            pa.array([shown(path) for path in files], pa.string()),
+            pa.array([self.labels[index] for index in best], pa.string(), mask=missing),
+            pa.array(table[np.arange(len(rows)), best], pa.float32(), mask=missing),
+            *(pa.array(np.ascontiguousarray(table[:, index]), pa.float32(), mask=missing) for index in range(classes)),
+            pa.array([_encodable(row.error) for row in rows], pa.string()),
+        ]
+        target = self.folder / f"{start:012d}.parquet"
+        temporary = target.with_suffix(".tmp")
+        pa.parquet.write_table(pa.Table.from_arrays(columns, schema=self.schema), temporary)
+        temporary.replace(target)
+
+    def merge(self, files: int) -> Written:
+        """Write the output from the pieces, whole or not at all, and remove them.
+
+        Raises:
+            OutputError: the pieces do not hold that many files.
+        """
+        temporary = self.out.with_name(f".{self.out.name}.{os.getpid()}.tmp")
+        written = Written(labels=dict.fromkeys(self.labels, 0))
+        parquet = self.out.suffix.lower() == ".parquet"
+        try:
+            with _parquet_writer(temporary, self.schema) if parquet else _csv_writer(temporary, self.schema) as writer:
+                for table in self._tables():
+                    writer.write_table(table)
+                    written = _add(written, table)
+            if written.files != files:
+                raise OutputError(
+                    f"{self.folder} holds results of {written.files:,} files, but {files:,} were expected; "
+                    "run the same command again, alone"
+                )
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(self.out)
+        finally:
+            temporary.unlink(missing_ok=True)
+        self.remove()
+        return written
+
+    def remove(self) -> None:
+        """Remove the pieces, and the folder where nothing else is in it."""
+        if not self.folder.exists():
+            return
+        for path in self.folder.iterdir():
+            if path.name == _JOB or _PART.fullmatch(path.name) or path.suffix == ".tmp":
+                path.unlink()
+        if any(self.folder.iterdir()):
+            raise OutputError(
+                f"{self.folder} holds files that are not ours; move them, then run the same command again"
+            )
+        self.folder.rmdir()
+
+    def _finished(self) -> Iterator[tuple[Path, int]]:
+        """Yield the pieces with their numbers of rows, as far as they follow each other."""
+        start = 0
+        for path in sorted(path for path in self.folder.iterdir() if _PART.fullmatch(path.name)):
+            if int(path.stem) != start:
+                return
+            rows = pa.parquet.read_metadata(path).num_rows
+            yield path, rows
+            start += rows
+
+    def _tables(self) -> Iterator[pa.Table]:
+        """Yield the pieces' tables, several together, so that the output has few row groups."""
+        waiting: list[pa.Table] = []
+        for path, _ in self._finished():
+            waiting.append(pa.parquet.read_table(path, schema=self.schema))
+            if sum(table.num_rows for table in waiting) >= _GROUP_ROWS:
+                yield pa.concat_tables(waiting)
+                waiting = []
+        if waiting:
+            yield pa.concat_tables(waiting)
+
+
+def _parquet_writer(path: Path, schema: pa.Schema) -> Any:  # noqa: ANN401 - pyarrow has no types
+    return pa.parquet.ParquetWriter(path, schema, compression="zstd")
+
+
+def _csv_writer(path: Path, schema: pa.Schema) -> Any:  # noqa: ANN401 - pyarrow has no types
+    return pa.csv.CSVWriter(path, schema, write_options=pa.csv.WriteOptions(quoting_style="needed"))
+
+
+def _add(written: Written, table: pa.Table) -> Written:
+    counts = Counter(written.labels)
+    counts.update(label for label in table.column("label").to_pylist() if label is not None)
+    errors = table.num_rows - table.column("error").null_count
+    return replace(written, files=written.files + table.num_rows, errors=written.errors + errors, labels=dict(counts))
+
+
+def _encodable(text: str | None) -> str | None:
+    return None if text is None else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(content)
+    temporary.replace(path)
