@@ -9,14 +9,15 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serve.answer import Answer, NotReadyError, RequestError, TooLargeError
+from serve.answer import Answer, NotReadyError, RequestError
 from serve.batcher import Batcher, Origin
-from serve.bundle import Bundle, BundleError, Manifest, Precision, TensorSpec, read_bundle
+from serve.bundle import Bundle, BundleError, Manifest, Precision, read_bundle
 from serve.devices import Choice, Provider, choose_provider
 from serve.golden import Golden, GoldenCheck, check_fits, check_golden, read_golden
 from serve.onnx_runner import ORT_ERRORS, OnnxRunner
 from serve.preprocess import MAX_PIXELS, prepare_bytes
 from serve.runner import Runner
+from serve.signature import check_inputs, describe_inputs
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +155,8 @@ class Classifier:
         """
         if self.reason is not None:
             raise NotReadyError(self.reason)
-        rows = self._check(inputs)
+        declared = {name: (str(values.dtype), values.shape) for name, values in inputs.items()}
+        rows = check_inputs(declared, self.manifest, max_rows=self.max_queue_rows)
         if deadline_s is not None and not deadline_s > 0:
             raise RequestError(f"deadline is {deadline_s} s, but must be above 0; give none, or a later one")
         return self.batcher.submit(inputs, rows=rows, deadline_s=deadline_s)
@@ -169,7 +171,8 @@ class Classifier:
         """
         if self.manifest.preprocessing is None:
             raise RequestError(
-                f"model {self.name} takes no images, but {self._takes()}; send tensors to /v2/models/{self.name}/infer"
+                f"model {self.name} takes no images, but {describe_inputs(self.manifest)}; "
+                f"send tensors to /v2/models/{self.name}/infer"
             )
         return prepare_bytes(data, self.manifest.preprocessing, max_pixels=max_pixels)[None]
 
@@ -198,42 +201,3 @@ class Classifier:
             f"model {self.name} does not reproduce its golden outputs on this machine with {self.provider}: "
             f"{worst.sentence}; use another provider, or export the bundle again"
         )
-
-    def _check(self, inputs: Mapping[str, NDArray[Any]]) -> int:
-        if inputs.keys() != {spec.name for spec in self.manifest.inputs}:
-            given = ", ".join(inputs) or "none"
-            raise RequestError(f"inputs are {given}, but model {self.name} takes {self._takes()}")
-        sizes: dict[str, int] = {}
-        for spec in self.manifest.inputs:
-            values = inputs[spec.name]
-            if values.dtype != spec.dtype:
-                raise RequestError(
-                    f"input {spec.name} has dtype {values.dtype}, but model {self.name} takes {spec.dtype}"
-                )
-            if not _fits(values.shape, spec, sizes):
-                raise RequestError(
-                    f"input {spec.name} has shape {list(values.shape)}, but model {self.name} takes {_shape(spec)}, "
-                    "each dimension at least 1 and named ones equal among inputs"
-                )
-        if sizes["batch"] > self.max_queue_rows:
-            raise TooLargeError(
-                f"the request has {sizes['batch']} rows, but at most {self.max_queue_rows} are taken at once; split it"
-            )
-        return sizes["batch"]
-
-    def _takes(self) -> str:
-        return ", ".join(f"{spec.name} {spec.dtype} {_shape(spec)}" for spec in self.manifest.inputs)
-
-
-def _shape(spec: TensorSpec) -> str:
-    return "[" + ", ".join(map(str, spec.shape)) + "]"
-
-
-def _fits(shape: tuple[int, ...], spec: TensorSpec, sizes: dict[str, int]) -> bool:
-    """Match a shape with a spec; `sizes` remembers what named dimensions were."""
-    if len(shape) != len(spec.shape):
-        return False
-    return all(
-        have >= 1 and have == (sizes.setdefault(want, have) if isinstance(want, str) else want)
-        for have, want in zip(shape, spec.shape, strict=True)
-    )

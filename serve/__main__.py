@@ -1,0 +1,172 @@
+"""``python -m serve BUNDLE ...``: serve bundles over HTTP, with a page to try them."""
+
+import logging
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+
+    from serve.classifier import Classifier
+
+
+class CommandError(ValueError):
+    """A command line that cannot be carried out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serve:
+    """Serve bundles: Open Inference Protocol v2 and images over HTTP, and a page."""
+
+    bundles: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="BUNDLE [BUNDLE ...]")]
+    """Bundle directories, as `python -m export` makes them."""
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 for every network this machine is in."""
+    port: int = 8000
+    """Port to listen on; 0 takes a free one."""
+    provider: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where graphs run; auto takes CUDA where an NVIDIA device is there. A fallback is never silent."""
+    threads: int | None = None
+    """Threads of one run on the CPU; all that this process may use, where it is not given."""
+    max_batch: int = 64
+    """Most rows of one run."""
+    max_queue_rows: int = 1024
+    """Most rows that wait for one model, and most rows of one request."""
+    max_body_mib: int = 64
+    """Largest request body, MiB."""
+    allow_host: tuple[str, ...] = ()
+    """Further names under which a server on the loopback address may be called, such as a local proxy's."""
+    page: bool = True
+    """Serve the page at /."""
+    open: bool = False
+    """Open the page in the browser, where this machine has a graphical one."""
+    allow_failed: bool = False
+    """Serve also a bundle whose certificate says that parity failed."""
+
+
+def main(args: "Sequence[str] | None" = None) -> int:
+    """Run the command line; 0 after a clean stop, 2 on trouble."""
+    started = time.perf_counter()
+    command = tyro.cli(Serve, prog="python -m serve", args=args)
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    from serve.bundle import BundleError
+    from serve.devices import ProviderError
+    from serve.listen import AddressError
+
+    try:
+        return _serve(command, started)
+    except (AddressError, BundleError, CommandError, ProviderError) as error:
+        _say(f"error: {error}")
+        return 2
+
+
+def _serve(command: Serve, started: float) -> int:
+    from serve.guard import LOOPBACK_HOSTS
+    from serve.http import create_app
+    from serve.listen import bind
+    from serve.server import Server
+
+    _check(command)
+    classifiers: dict[str, Classifier] = {}
+    with bind(command.host, command.port) as listener:
+        try:
+            _open(command, classifiers)
+            server = Server(lambda: _announce(command, listener, classifiers, started))
+            page = None
+            if command.page:
+                from serve.page.lazy import LazyPage
+
+                page = LazyPage(classifiers)
+            app = create_app(
+                classifiers,
+                max_body_bytes=command.max_body_mib << 20,
+                hosts=LOOPBACK_HOSTS | {*command.allow_host} if command.host in LOOPBACK_HOSTS else None,
+                page=page,
+                draining=lambda: server.stopping,
+            )
+            server.serve(app, listener)
+        finally:
+            for classifier in classifiers.values():
+                classifier.close()
+    _say("stopped, after every accepted request was answered")
+    return 0
+
+
+def _check(command: Serve) -> None:
+    if not command.bundles:
+        raise CommandError("no bundle is given, but at least one was expected; make one with `python -m export RUN`")
+    if not 0 <= command.port <= 65535:
+        raise CommandError(f"--port is {command.port}, but must lie in 0 to 65535")
+    for name in ("threads", "max_batch", "max_queue_rows", "max_body_mib"):
+        value = getattr(command, name)
+        if value is not None and value < 1:
+            raise CommandError(f"--{name.replace('_', '-')} is {value}, but must be at least 1")
+
+
+def _open(command: Serve, classifiers: "dict[str, Classifier]") -> None:
+    from serve.announce import describe, require_certified
+    from serve.classifier import Classifier
+
+    for path in command.bundles:
+        classifier = Classifier.open(
+            path,
+            provider=command.provider,
+            threads=command.threads,
+            max_batch=command.max_batch,
+            max_queue_rows=command.max_queue_rows,
+        )
+        earlier = classifiers.setdefault(classifier.name, classifier)
+        if earlier is not classifier:
+            classifier.close()
+            raise CommandError(
+                f"{earlier.bundle.path} and {path} are both named {classifier.name}, but each name is served once; "
+                "leave one out, or export one under another name"
+            )
+        if not command.allow_failed:
+            require_certified(classifier.bundle)
+        _say(describe(classifier))
+
+
+def _announce(command: Serve, listener: "socket.socket", classifiers: "dict[str, Classifier]", started: float) -> None:
+    from serve.announce import has_graphical_browser
+    from serve.guard import LOOPBACK_HOSTS
+    from serve.listen import url_of
+
+    url = url_of(listener)
+    if command.page:
+        _say(f"page   {url}/")
+    for name, classifier in classifiers.items():
+        if classifier.manifest.preprocessing is not None:
+            _say(f"API    {url}/predict/{name} takes an image file")
+        _say(f"API    {url}/v2/models/{name}/infer takes tensors (Open Inference Protocol v2)")
+    if command.host not in LOOPBACK_HOSTS:
+        _say(f"note   everybody who reaches this machine at {command.host} can use it, without a key")
+    _say(f"ready in {time.perf_counter() - started:.2f} s; stop with Ctrl-C")
+    if command.open and command.page:
+        if not has_graphical_browser():
+            _say(f"note   this machine has no graphical browser; open {url}/ yourself")
+            return
+        import webbrowser
+
+        webbrowser.open(url)
+
+
+def _stop(*_: object) -> None:
+    raise SystemExit(0)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

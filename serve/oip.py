@@ -1,0 +1,332 @@
+"""Open Inference Protocol v2: infer requests and responses as bytes, JSON and binary tensors; no sockets, no models.
+
+Source: github.com/kserve/open-inference-protocol and Triton's binary tensor and classification extensions.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from serve.answer import RequestError
+from serve.bundle import Manifest, TensorSpec
+from serve.signature import check_inputs, describe_shape
+
+DATATYPES = {
+    "uint8": "UINT8",
+    "int64": "INT64",
+    "float16": "FP16",
+    "float32": "FP32",
+    "float64": "FP64",
+}
+_DTYPES = {datatype: dtype for dtype, datatype in DATATYPES.items()}
+_NOT_JSON = (b"NaN", b"Infinity")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestedOutput:
+    """One output that a request asks for.
+
+    Attributes:
+        name: Which.
+        binary: Whether it is sent as bytes after the JSON.
+        classes: How many of the highest values are sent as ``value:index:label``, or None for the tensor itself.
+    """
+
+    name: str
+    binary: bool
+    classes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class InferRequest:
+    """A request, decoded and checked.
+
+    Attributes:
+        id: What the response repeats, or None.
+        inputs: Arrays by input name, ``(rows, …)``.
+        outputs: What is asked for, in this order.
+        deadline_s: Seconds after which it is not worth running, or None.
+    """
+
+    id: str | None
+    inputs: dict[str, NDArray[Any]]
+    outputs: tuple[RequestedOutput, ...]
+    deadline_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Input:
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    parameters: dict[str, Any] = field(default_factory=dict)
+    data: msgspec.Raw = field(default_factory=msgspec.Raw)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Output:
+    name: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Head:
+    inputs: tuple[_Input, ...]
+    id: str | None = None
+    outputs: tuple[_Output, ...] = ()
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+_HEAD = msgspec.json.Decoder(_Head)
+
+
+def decode_request(body: bytes, *, header_length: int | None, manifest: Manifest, max_rows: int) -> InferRequest:
+    """Decode the body of an infer request.
+
+    Names, dtypes, shapes and sizes are checked before any tensor is made.
+
+    Args:
+        body: JSON, followed by binary tensors where `header_length` says so; uncompressed.
+        header_length: ``Inference-Header-Content-Length``: bytes of JSON; 0 where the body is nothing but the one
+            tensor; None where all of it is JSON.
+        manifest: The model's.
+        max_rows: Most rows of one request.
+
+    Raises:
+        RequestError: anything is not as the protocol or the model wants it.
+        TooLargeError: there are more rows than are taken at once.
+    """
+    if header_length == 0:
+        return _decode_raw(body, manifest, max_rows)
+    if header_length is not None and not 0 <= header_length <= len(body):
+        raise RequestError(
+            f"Inference-Header-Content-Length is {header_length}, but the body has {len(body)} bytes; "
+            "send the length of its JSON"
+        )
+    end = len(body) if header_length is None else header_length
+    head = _decode_head(body[:end])
+    names = [tensor.name for tensor in head.inputs]
+    if len(set(names)) != len(names):
+        raise RequestError(f"inputs are {', '.join(names)}, but each may stand there once only")
+    declared = {tensor.name: (_dtype(tensor), tensor.shape) for tensor in head.inputs}
+    check_inputs(declared, manifest, max_rows=max_rows)
+    inputs: dict[str, NDArray[Any]] = {}
+    for tensor in head.inputs:
+        size = _count(tensor.parameters, "binary_data_size", f"input {tensor.name}")
+        if size is None:
+            inputs[tensor.name] = _from_json(tensor)
+        else:
+            inputs[tensor.name] = _from_bytes(tensor, body, end, size)
+            end += size
+    if end != len(body):
+        raise RequestError(f"the body has {len(body) - end} bytes after its last tensor, but none were expected")
+    timeout_us = _count(head.parameters, "timeout", "the request")
+    return InferRequest(
+        id=head.id,
+        inputs=inputs,
+        outputs=_requested(head, manifest),
+        deadline_s=timeout_us / 1e6 if timeout_us else None,
+    )
+
+
+def encode_response(
+    request: InferRequest,
+    outputs: Mapping[str, NDArray[Any]],
+    *,
+    manifest: Manifest,
+    parameters: Mapping[str, str | int | float],
+) -> tuple[bytes, int | None]:
+    """Encode the answer to a request.
+
+    NaN and infinity in JSON stand as ``NaN`` and ``Infinity``, as Triton writes them: strict JSON has no word for them.
+
+    Returns:
+        The body, and the length of its JSON where binary tensors follow it.
+    """
+    described: list[dict[str, Any]] = []
+    binary: list[bytes] = []
+    plain = True
+    for wanted in request.outputs:
+        values = outputs[wanted.name]
+        if wanted.classes is not None:
+            entries, shape = _top_classes(values, wanted.classes, manifest.labels)
+            datatype, content = "BYTES", b"".join(len(e).to_bytes(4, "little") + e for e in entries)
+        else:
+            entries, shape = [], list(values.shape)
+            datatype, content = DATATYPES[values.dtype.name], b""
+        entry: dict[str, Any] = {"name": wanted.name, "datatype": datatype, "shape": shape}
+        if wanted.binary:
+            content = content or np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).tobytes()
+            entry["parameters"] = {"binary_data_size": len(content)}
+            binary.append(content)
+        elif wanted.classes is not None:
+            entry["data"] = [e.decode() for e in entries]
+        else:
+            plain = plain and bool(np.isfinite(values).all())
+            entry["data"] = values.ravel().tolist()
+        described.append(entry)
+    head = {"model_name": manifest.name, "model_version": "1", "parameters": dict(parameters), "outputs": described}
+    if request.id is not None:
+        head["id"] = request.id
+    encoded = msgspec.json.encode(head) if plain else json.dumps(head).encode()
+    return b"".join([encoded, *binary]), len(encoded) if binary else None
+
+
+def _decode_head(head: bytes) -> _Head:
+    try:
+        return _HEAD.decode(head)
+    except msgspec.DecodeError as error:
+        if not any(word in head for word in _NOT_JSON):
+            raise RequestError(f"the request is not valid: {error}") from error
+    # Python's json reads NaN and Infinity; what follows reads each tensor's data once more by itself
+    try:
+        loose = json.loads(head)
+        for tensor in loose["inputs"]:
+            if "data" in tensor:
+                tensor["data"] = msgspec.Raw(json.dumps(tensor["data"]).encode())
+        return msgspec.convert(loose, _Head)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise RequestError(f"the request is not valid: {error}") from error
+
+
+def _decode_raw(body: bytes, manifest: Manifest, max_rows: int) -> InferRequest:
+    spec = manifest.inputs[0]
+    fixed = [size for size in spec.shape[1:] if isinstance(size, int)]
+    if len(manifest.inputs) > 1 or len(fixed) != len(spec.shape) - 1:
+        raise RequestError(
+            f"Inference-Header-Content-Length is 0, but the shapes model {manifest.name} takes cannot be told from "
+            "a bare tensor; send the JSON too"
+        )
+    row_bytes = math.prod(fixed) * np.dtype(spec.dtype).itemsize
+    if not body or len(body) % row_bytes:
+        raise RequestError(
+            f"the body has {len(body)} bytes, but input {spec.name} is {spec.dtype} {describe_shape(spec)} "
+            f"of {row_bytes} bytes a row; send whole rows"
+        )
+    shape = (len(body) // row_bytes, *fixed)
+    check_inputs({spec.name: (spec.dtype, shape)}, manifest, max_rows=max_rows)
+    tensor = _Input(name=spec.name, datatype=DATATYPES[spec.dtype], shape=shape)
+    outputs = tuple(RequestedOutput(name=output.name, binary=True) for output in manifest.outputs)
+    inputs = {spec.name: _from_bytes(tensor, body, 0, len(body))}
+    return InferRequest(id=None, inputs=inputs, outputs=outputs, deadline_s=None)
+
+
+def _dtype(tensor: _Input) -> str:
+    return _DTYPES.get(tensor.datatype, tensor.datatype)
+
+
+def _from_bytes(tensor: _Input, body: bytes, begin: int, size: int) -> NDArray[Any]:
+    dtype = np.dtype(_dtype(tensor))
+    expected = math.prod(tensor.shape) * dtype.itemsize
+    if tensor.data:
+        raise RequestError(f"input {tensor.name} has both data and binary_data_size, but one of them was expected")
+    if size != expected:
+        raise RequestError(
+            f"input {tensor.name} has binary_data_size {size}, but {tensor.datatype} {list(tensor.shape)} "
+            f"takes {expected}"
+        )
+    if begin + size > len(body):
+        raise RequestError(
+            f"input {tensor.name} needs {size} bytes, but {len(body) - begin} are left in the body; it was cut short"
+        )
+    values = np.frombuffer(body, dtype=dtype.newbyteorder("<"), count=size // dtype.itemsize, offset=begin)
+    # a tensor starts wherever the JSON ends, and kernels read whole words: out of line, it must be copied
+    values = values if values.flags.aligned else values.copy()
+    return values.astype(dtype, copy=False).reshape(tensor.shape)
+
+
+def _from_json(tensor: _Input) -> NDArray[Any]:
+    dtype = np.dtype(_dtype(tensor))
+    subject = f"input {tensor.name}"
+    text = bytes(tensor.data)
+    if not text:
+        raise RequestError(f"{subject} has neither data nor binary_data_size, but one of them was expected")
+    expected = math.prod(tensor.shape)
+    found = text.count(b",") + 1  # counted before a Python object is made of each
+    if found != expected:
+        raise RequestError(f"{subject} has {found} values in data, but shape {list(tensor.shape)} takes {expected}")
+    element: Any = float if dtype.kind == "f" else int
+    nested: Any = list[element]
+    if text[1:].lstrip().startswith(b"["):
+        for _ in tensor.shape[1:]:
+            nested = list[nested]
+    try:
+        values = _parse(text, nested)
+        with np.errstate(over="raise"):
+            array = np.array(values, dtype=dtype)
+    except (msgspec.DecodeError, ValueError, OverflowError, FloatingPointError, RecursionError) as error:
+        raise RequestError(f"{subject} has data that is no {tensor.datatype} {list(tensor.shape)}: {error}") from error
+    if array.size != expected or (array.ndim > 1 and array.shape != tensor.shape):
+        raise RequestError(f"{subject} has data of shape {list(array.shape)}, but shape says {list(tensor.shape)}")
+    return array.reshape(tensor.shape)
+
+
+def _parse(text: bytes, nested: Any) -> Any:  # noqa: ANN401 - lists as deep as the shape
+    if any(word in text for word in _NOT_JSON):
+        return msgspec.convert(json.loads(text), nested)
+    return msgspec.json.decode(text, type=nested)
+
+
+def _requested(head: _Head, manifest: Manifest) -> tuple[RequestedOutput, ...]:
+    binary = _flag(head.parameters, "binary_data_output", "the request", default=False)
+    if not head.outputs:
+        return tuple(RequestedOutput(name=spec.name, binary=binary) for spec in manifest.outputs)
+    known = {spec.name: spec for spec in manifest.outputs}
+    requested: list[RequestedOutput] = []
+    for output in head.outputs:
+        if output.name not in known:
+            raise RequestError(f"output {output.name} is asked for, but model {manifest.name} has {', '.join(known)}")
+        if any(output.name == earlier.name for earlier in requested):
+            raise RequestError(f"output {output.name} is asked for twice, but each may stand there once only")
+        subject = f"output {output.name}"
+        requested.append(
+            RequestedOutput(
+                name=output.name,
+                binary=_flag(output.parameters, "binary_data", subject, default=binary),
+                classes=_classes(output.parameters, subject, known[output.name]),
+            )
+        )
+    return tuple(requested)
+
+
+def _classes(parameters: Mapping[str, Any], subject: str, spec: TensorSpec) -> int | None:
+    classes = _count(parameters, "classification", subject)
+    if not classes:
+        return None
+    if len(spec.shape) != 2:
+        raise RequestError(f"{subject} has parameter classification, but shape {describe_shape(spec)} holds no classes")
+    return classes
+
+
+def _top_classes(values: NDArray[Any], classes: int, labels: Sequence[str]) -> tuple[list[bytes], list[int]]:
+    """Return ``value:index:label`` of the highest values of each row, best first, and the shape they stand for."""
+    order = np.argsort(-values.astype(np.float64), axis=1, kind="stable")[:, :classes]
+    named = len(labels) == values.shape[1]
+    entries = [
+        f"{float(values[row, index]):f}:{index}{':' + labels[index] if named else ''}".encode()
+        for row, indices in enumerate(order.tolist())
+        for index in indices
+    ]
+    return entries, list(order.shape)
+
+
+def _count(parameters: Mapping[str, Any], key: str, subject: str) -> int | None:
+    value = parameters.get(key)
+    if value is None:
+        return None
+    if type(value) is not int or value < 0:
+        raise RequestError(f"{subject} has parameter {key} {value!r}, but a whole number of at least 0 was expected")
+    return value
+
+
+def _flag(parameters: Mapping[str, Any], key: str, subject: str, *, default: bool) -> bool:
+    value = parameters.get(key, default)
+    if not isinstance(value, bool):
+        raise RequestError(f"{subject} has parameter {key} {value!r}, but true or false was expected")
+    return value

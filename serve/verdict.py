@@ -1,0 +1,52 @@
+"""What a model's outputs mean for a person: a label and its probability, or predicted values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from serve.bundle import Manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """One row's outcome.
+
+    Attributes:
+        label: The most probable label, or None for a regression.
+        probability: Its probability, in [0, 1], or None for a regression.
+        values: Probability by label, or predicted value by target, in the model's order.
+    """
+
+    label: str | None
+    probability: float | None
+    values: dict[str, float]
+
+
+def read_verdicts(manifest: Manifest, outputs: Mapping[str, NDArray[Any]]) -> list[Verdict]:
+    """Return one verdict per row.
+
+    Args:
+        manifest: The model's; its task says which output counts.
+        outputs: Arrays by output name, ``(rows, …)``.
+    """
+    if manifest.task == "regression":
+        return [
+            Verdict(label=None, probability=None, values=_by_name(manifest.labels, row))
+            for row in outputs["prediction"].tolist()
+        ]
+    rows = outputs["probabilities"].tolist()
+    if manifest.task == "binary-classification":
+        rows = [[1 - positive, positive] for (positive,) in rows]
+    verdicts = []
+    for row in rows:
+        values = _by_name(manifest.labels, row)
+        label = max(values, key=values.__getitem__)
+        verdicts.append(Verdict(label=label, probability=values[label], values=values))
+    return verdicts
+
+
+def _by_name(labels: tuple[str, ...], values: list[float]) -> dict[str, float]:
+    names = labels if len(labels) == len(values) else tuple(map(str, range(len(values))))
+    return dict(zip(names, values, strict=True))
