@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
@@ -139,16 +138,15 @@ class Parts:
 
     def write(self, start: int, files: Sequence[Path], rows: Sequence[Row]) -> None:
         """Keep the rows of some files, of which the first is number `start`."""
-        classes = len(self.labels)
-        blank = np.full(classes, np.nan, dtype=np.float32)
-        table = np.stack([blank if row.probabilities is None else row.probabilities for row in rows])
-        missing = np.array([row.probabilities is None for row in rows])
-        best = table.argmax(axis=1)
+        verdicts = [row.verdict for row in rows]
         columns = [
             pa.array([shown(path) for path in files], pa.string()),
-            pa.array([self.labels[index] for index in best], pa.string(), mask=missing),
-            pa.array(table[np.arange(len(rows)), best], pa.float32(), mask=missing),
-            *(pa.array(np.ascontiguousarray(table[:, index]), pa.float32(), mask=missing) for index in range(classes)),
+            pa.array([verdict and verdict.label for verdict in verdicts], pa.string()),
+            pa.array([verdict and verdict.probability for verdict in verdicts], pa.float32()),
+            *(
+                pa.array([verdict and verdict.values[label] for verdict in verdicts], pa.float32())
+                for label in self.labels
+            ),
             pa.array([_encodable(row.error) for row in rows], pa.string()),
         ]
         target = self.folder / f"{start:012d}.parquet"

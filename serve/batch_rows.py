@@ -1,23 +1,25 @@
 """From files to predictions, in order: decoded by a few threads, run in batches, never more than a few in memory."""
 
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serve.answer import Answer, ModelFaultError
 from serve.classifier import Classifier
-from serve.preprocess import ImageError
-from serve.probabilities import class_probabilities
+from serve.preprocess import ImageError, ImageTooLargeError
+from serve.verdict import Verdict, read_verdicts
 
 MAX_FILE_BYTES = 256 << 20
 BATCHES_IN_FLIGHT = 3
+_SMALL_PIXELS = 16_000_000
+_LARGE = threading.Lock()  # large images are decoded one at a time: each may take a gigabyte
 
 Decoded = NDArray[np.uint8] | str  # the prepared image, or why there is none
 
@@ -27,11 +29,11 @@ class Row:
     """What became of one file.
 
     Attributes:
-        probabilities: ``(classes,)``, float32, or None where the file could not be read.
+        verdict: Its label and probabilities, or None where there is none.
         error: Why not, or None.
     """
 
-    probabilities: NDArray[np.float32] | None
+    verdict: Verdict | None
     error: str | None
 
 
@@ -69,7 +71,12 @@ def read_image(classifier: Classifier, path: Path) -> Decoded:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
             return f"file has {size:,} bytes, but at most {MAX_FILE_BYTES:,} are read"
-        return classifier.prepare(path.read_bytes())
+        data = path.read_bytes()
+        try:
+            return classifier.prepare(data, max_pixels=_SMALL_PIXELS)
+        except ImageTooLargeError:
+            with _LARGE:
+                return classifier.prepare(data)
     except ImageError as error:
         return str(error)
     except (OSError, ValueError) as error:  # ValueError: a null byte in a path
@@ -98,29 +105,25 @@ def _images(decoded: Iterable[Decoded]) -> list[NDArray[np.uint8]]:
 
 def _submit(classifier: Classifier, decoded: list[Decoded]) -> Future[Answer] | None:
     images = _images(decoded)
-    return classifier.submit({"image": np.concatenate(images)}) if images else None
+    return classifier.submit({classifier.manifest.inputs[0].name: np.concatenate(images)}) if images else None
 
 
 def _finish(classifier: Classifier, decoded: list[Decoded], future: Future[Answer] | None) -> Iterator[Row]:
-    answers: Iterator[NDArray[Any] | str] = iter(())
+    verdicts: Iterator[Verdict | str] = iter(())
     if future is not None:
         try:
-            answers = iter(class_probabilities(future.result().outputs, classifier.manifest.labels))
+            verdicts = iter(read_verdicts(classifier.manifest, future.result().outputs))
         except ModelFaultError:
-            answers = (_alone(classifier, image) for image in _images(decoded))
+            verdicts = (_alone(classifier, image) for image in _images(decoded))
     for item in decoded:
-        answer = item if isinstance(item, str) else next(answers)
-        if isinstance(answer, str):
-            yield Row(probabilities=None, error=answer)
-        else:
-            yield Row(probabilities=answer, error=None)
+        verdict = item if isinstance(item, str) else next(verdicts)
+        yield Row(verdict=None, error=verdict) if isinstance(verdict, str) else Row(verdict=verdict, error=None)
 
 
-def _alone(classifier: Classifier, image: NDArray[np.uint8]) -> NDArray[Any] | str:
+def _alone(classifier: Classifier, image: NDArray[np.uint8]) -> Verdict | str:
     """Run one image of a batch that failed, so that the others do not fail with it."""
     try:
-        outputs = classifier.submit({"image": image}).result().outputs
+        answer = classifier.submit({classifier.manifest.inputs[0].name: image}).result()
     except ModelFaultError as error:
         return str(error)
-    row: NDArray[np.float32] = class_probabilities(outputs, classifier.manifest.labels)[0]
-    return row
+    return read_verdicts(classifier.manifest, answer.outputs)[0]

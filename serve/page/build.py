@@ -117,7 +117,7 @@ class _Panel:
         seen = seen_or_sentence(predict)
         if isinstance(seen, str):
             return _error(seen)
-        return verdict_html(seen, truth), seen.probabilities, details_html(seen, self.classifier, self.proof)
+        return verdict_html(seen, truth), seen.verdict.values, details_html(seen, self.classifier, self.proof)
 
 
 def _lay_out(classifier: Classifier) -> None:

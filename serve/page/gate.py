@@ -21,6 +21,28 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 EVENT_BYTES = 4 << 20  # one event of the page: a drawing is some 20 kB of it
 _FORM_BYTES = 64 << 10  # boundaries and headers of a multipart form, over and above the file in it
+_POLICY = (
+    "; ".join(  # Gradio compiles its templates in the browser, hence the two unsafe ones; nothing leaves this server
+        (
+            "default-src 'self'",
+            "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",
+            "style-src 'self' 'unsafe-inline'",
+            "img-src 'self' data: blob:",
+            "media-src 'self' data: blob:",
+            "font-src 'self' data:",
+            "connect-src 'self' data: blob:",
+            "worker-src 'self' blob:",
+            "object-src 'none'",
+            "base-uri 'self'",
+            "frame-ancestors 'self'",
+        )
+    )
+)
+_HEADERS = (
+    (b"content-security-policy", _POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
 _SLOW_HEARTBEAT = b"retry: 86400000\ndata: ALIVE\n\n"
 
 _OPEN = re.compile(
@@ -48,6 +70,7 @@ class PageGate:
         """Judge one request."""
         if scope["type"] != "http":
             raise RuntimeError(f"the page was asked for {scope['type']}, but speaks only HTTP")
+        send = _with_headers(send)
         path, method = scope["path"].removeprefix(scope.get("root_path", "")) or "/", scope["method"]
         if method == "POST" and _POSTED.fullmatch(path):
             await self._post(path, scope, receive, send)
@@ -138,6 +161,15 @@ class PageGate:
             return Path(path).is_absolute() and resolved.is_relative_to(self.upload_folder) and resolved.is_file()
         except OSError:  # a name too long for the file system
             return False
+
+
+def _with_headers(send: Send) -> Send:
+    async def send_with(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), *_HEADERS]}
+        await send(message)
+
+    return send_with
 
 
 async def _read(receive: Receive) -> bytes:

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import threading
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
@@ -12,10 +13,12 @@ from numpy.typing import NDArray
 
 from serve.answer import Answer, DeadlineError, ModelFaultError, NotReadyError, QueueFullError, RequestError
 from serve.classifier import Classifier
-from serve.preprocess import ImageError
-from serve.probabilities import class_probabilities
+from serve.preprocess import ImageError, ImageTooLargeError
+from serve.verdict import Verdict, read_verdicts
 
 DEADLINE_S = 30.0
+_SMALL_PIXELS = 4_000_000
+_LARGE = threading.Lock()  # large images are decoded one at a time: each may take a gigabyte
 _PNG_URL = "data:image/png;base64,"
 _EXPECTED = (
     RequestError,
@@ -35,18 +38,24 @@ class Seen:
 
     Attributes:
         pixels: The prepared image, ``(height, width, channels)``, uint8.
-        probabilities: Of each label, in the order of the class indices; they sum to 1.
+        verdict: The label, and the probability of every label.
         answer: The classifier's answer, with what made it.
     """
 
     pixels: NDArray[np.uint8]
-    probabilities: dict[str, float]
+    verdict: Verdict
     answer: Answer
 
 
 def see_file(classifier: Classifier, path: Path) -> Seen:
     """Predict an image file; the classifier gets its very bytes."""
-    return see_pixels(classifier, classifier.prepare(path.read_bytes()))
+    data = path.read_bytes()
+    try:
+        pixels = classifier.prepare(data, max_pixels=_SMALL_PIXELS)
+    except ImageTooLargeError:
+        with _LARGE:
+            pixels = classifier.prepare(data)
+    return see_pixels(classifier, pixels)
 
 
 def see_drawing(classifier: Classifier, data_url: object) -> Seen:
@@ -66,11 +75,9 @@ def see_drawing(classifier: Classifier, data_url: object) -> Seen:
 
 def see_pixels(classifier: Classifier, pixels: NDArray[np.uint8]) -> Seen:
     """Predict one prepared image, ``(1, height, width, channels)``, through the admission queue."""
-    future = classifier.submit({"image": pixels}, deadline_s=DEADLINE_S)
+    future = classifier.submit({classifier.manifest.inputs[0].name: pixels}, deadline_s=DEADLINE_S)
     answer = future.result(timeout=2 * DEADLINE_S)
-    row = class_probabilities(answer.outputs, classifier.manifest.labels)[0]
-    labelled = {label: float(value) for label, value in zip(classifier.manifest.labels, row, strict=True)}
-    return Seen(pixels=pixels[0], probabilities=labelled, answer=answer)
+    return Seen(pixels=pixels[0], verdict=read_verdicts(classifier.manifest, answer.outputs)[0], answer=answer)
 
 
 def seen_or_sentence(predict: Callable[[], Seen]) -> Seen | str:

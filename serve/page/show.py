@@ -41,7 +41,7 @@ def choose_examples(classifier: Classifier) -> list[Example]:
         At most `MAX_EXAMPLES`, ordered by class; empty where the bundle holds no labelled images.
     """
     golden, labels = classifier.golden(), classifier.manifest.labels
-    images = golden.inputs["image"]
+    images = golden.inputs[classifier.manifest.inputs[0].name]
     by_class: dict[int, list[int]] = {}
     for row, (index, kind) in enumerate(zip(golden.class_index, golden.kind, strict=True)):
         if kind == "held-out" and 0 <= index < len(labels):
@@ -82,7 +82,7 @@ def examples_html(examples: list[Example], name: str) -> str:
 
 def verdict_html(seen: Seen, truth: str | None = None) -> str:
     """Return the answer in words, with a warning where a second label is nearly as likely."""
-    ranked = sorted(seen.probabilities.items(), key=lambda item: item[1], reverse=True)
+    ranked = sorted(seen.verdict.values.items(), key=lambda item: item[1], reverse=True)
     (best, first), (runner_up, second) = ranked[0], ranked[1]
     parts = [
         f'<p class="fx-verdict"><strong>{escaped(best)}</strong> with probability <strong>{first:.4f}</strong></p>'
