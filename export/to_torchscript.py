@@ -32,19 +32,17 @@ def export_torchscript(
         ExportError: tracing met a decision that depends on the data, which the file would hold as a constant; or the
             file returns other shapes or dtypes than asked, or only for the batch size of the example.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.simplefilter("error", torch.jit.TracerWarning)  # type: ignore[attr-defined]
-        try:
-            # the tracer's own check repeats the same inputs and only warns; parity judges the file instead
-            traced = torch.jit.trace(module, (example,), check_trace=False)  # type: ignore[no-untyped-call]
-        except torch.jit.TracerWarning as warning:  # type: ignore[attr-defined]
-            raise ExportError(
-                f"{type(module).__name__} decides by its data, and a trace would hold that decision as a constant "
-                f"({str(warning).splitlines()[0]}); write it with tensor operations"
-            ) from warning
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+        # the tracer's own check repeats the same inputs and only warns; parity judges the file instead
+        traced = torch.jit.trace(module, (example,), check_trace=False)  # type: ignore[no-untyped-call]
         torch.jit.save(traced, path)
+    if caught:
+        raise ExportError(
+            f"{type(module).__name__} decides by its data, and a trace would hold that decision as a constant "
+            f"({str(caught[0].message).splitlines()[0]}); write it with tensor operations"
+        )
     check_contract(load_torchscript(path.read_bytes()), example, outputs=outputs)
 
 

@@ -14,7 +14,13 @@ def run_command(*args: str, cwd: Path, check: bool = True) -> subprocess.Complet
     """Run ``python -m …`` as a user would, and return what it printed."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     result = subprocess.run(
-        [sys.executable, "-m", *args], cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=900
+        [sys.executable, "-m", *args],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
     )
     if check:
         assert result.returncode == 0, f"{args} exited {result.returncode}\n{result.stdout}\n{result.stderr}"

@@ -1,0 +1,31 @@
+"""Fixtures of the evaluate tests."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from altered import copy_bundle
+
+
+@pytest.fixture
+def wrong_bundle(digits_bundle: Path, tmp_path: Path) -> Path:
+    """Path of a copy of the digits bundle that a test may spoil."""
+    return copy_bundle(digits_bundle, tmp_path / "wrong")
+
+
+@pytest.fixture
+def evaluate(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run ``python -m evaluate`` in this process; returns exit code, stdout and stderr."""
+
+    def run(*args: str) -> tuple[int, str, str]:
+        from evaluate.__main__ import main
+
+        code = main(list(args))
+        captured = capsys.readouterr()
+        return code, " ".join(captured.out.split()), captured.err
+
+    return run

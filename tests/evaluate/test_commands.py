@@ -1,0 +1,157 @@
+"""The commands as a user types them: exit codes, sentences, tables, JSON."""
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from altered import change_manifest
+
+from serve.bundle import read_bundle
+
+Evaluate = Callable[..., tuple[int, str, str]]
+
+
+@pytest.mark.parametrize("command", ["parity", "accuracy", "bench"])
+def test_a_missing_bundle_is_trouble(command: str, evaluate: Evaluate, tmp_path: Path) -> None:
+    code, out, err = evaluate(command, str(tmp_path / "nothing"))
+    assert code == 2
+    assert out == ""
+    assert err == (
+        f"error: {tmp_path / 'nothing'} does not exist, but a bundle directory was expected; "
+        "make one with `python -m export RUN`\n"
+    )
+
+
+def test_an_incomplete_bundle_is_trouble(wrong_bundle: Path, evaluate: Evaluate) -> None:
+    (wrong_bundle / "manifest.json").unlink()
+    code, _, err = evaluate("parity", str(wrong_bundle))
+    assert code == 2
+    assert "has no manifest.json, so it is no bundle or its export did not finish" in err
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "graph.onnx",
+        "graph.torchscript.pt",
+        "state_dict.pt",
+        "golden.npz",
+        "model-card.md",
+        "manifest.json",
+        "certificate.json",
+    ],
+)
+def test_one_flipped_byte_in_any_file_is_trouble(
+    name: str, wrong_bundle: Path, digits_bundle: Path, evaluate: Evaluate
+) -> None:
+    content = bytearray((digits_bundle / name).read_bytes())
+    content[random.Random(name).randrange(len(content))] ^= 1
+    (wrong_bundle / name).write_bytes(bytes(content))
+    code, _, err = evaluate("parity", str(wrong_bundle))
+    assert code == 2
+    assert err.startswith(f"error: {wrong_bundle / name} ")
+    assert err.count("\n") == 1
+
+
+def test_a_certificate_of_another_bundle_is_trouble(
+    wrong_bundle: Path, digits_bundle: Path, evaluate: Evaluate
+) -> None:
+    (wrong_bundle / "certificate.json").write_bytes((digits_bundle / "certificate.json").read_bytes())
+    change_manifest(wrong_bundle, lambda manifest: manifest)
+    assert evaluate("accuracy", str(wrong_bundle))[0] == 0, "the same manifest again is the same bundle"
+    from dataclasses import replace
+
+    change_manifest(wrong_bundle, lambda manifest: replace(manifest, name="other"))
+    code, _, err = evaluate("accuracy", str(wrong_bundle))
+    assert code == 2
+    assert "certifies bundle" in err
+
+
+def test_samples_below_one_are_trouble(digits_bundle: Path, evaluate: Evaluate) -> None:
+    code, _, err = evaluate("parity", str(digits_bundle), "--samples", "0")
+    assert code == 2
+    assert err == "error: --samples is 0, but at least 1 is needed to prove anything\n"
+
+
+def test_cuda_that_is_not_there_is_trouble(digits_bundle: Path, evaluate: Evaluate) -> None:
+    from serve.devices import cuda_fault
+
+    if cuda_fault() is None:
+        pytest.skip("this machine has a CUDA device, so asking for it is no trouble")
+    code, _, err = evaluate("parity", str(digits_bundle), "--provider", "cuda")
+    assert code == 2
+    assert err.startswith("error: provider is cuda, but ")
+
+
+def test_parity_writes_a_certificate_bound_to_the_bundle(digits_bundle: Path) -> None:
+    bundle = read_bundle(digits_bundle)
+    certificate = json.loads((digits_bundle / "certificate.json").read_text(encoding="utf-8"))
+    assert certificate["bundle_sha256"] == bundle.manifest.sha256
+    assert certificate["passed"] is True
+    assert certificate["setting"]["held_out_rows"] == 360
+    assert certificate["setting"]["versions"].keys() == {"python", "torch", "onnx", "onnxruntime", "numpy"}
+
+
+def test_no_certificate_where_none_is_wanted(wrong_bundle: Path, evaluate: Evaluate) -> None:
+    assert evaluate("parity", str(wrong_bundle), "--no-certificate", "--samples", "50")[0] == 0
+    assert not (wrong_bundle / "certificate.json").exists()
+
+
+def test_json_on_stdout_replaces_the_table(
+    wrong_bundle: Path, evaluate: Evaluate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = evaluate("parity", str(wrong_bundle), "--json", "-", "--samples", "50")
+    assert code == 0
+    assert json.loads(out)["passed"] is True
+
+
+def test_accuracy_shows_every_graph_beside_eager(digits_bundle: Path, evaluate: Evaluate, tmp_path: Path) -> None:
+    path = tmp_path / "accuracy.json"
+    code, out, _ = evaluate("accuracy", str(digits_bundle), "--json", str(path))
+    assert code == 0
+    assert "accuracy of digits on 360 test samples of digits" in out
+    graphs = json.loads(path.read_text(encoding="utf-8"))["graphs"]
+    assert [row["graph"] for row in graphs] == ["eager", "graph.onnx", "graph.torchscript.pt"]
+    assert len({row["correct"] for row in graphs}) == 1
+    assert all(row["correct"] / row["rows"] == row["top1_accuracy"] >= 0.97 for row in graphs)
+    assert [row["unlike_eager"] for row in graphs] == [None, 0, 0]
+
+
+def test_bench_times_every_runner_at_every_batch_size(digits_bundle: Path, evaluate: Evaluate, tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+    code, out, _ = evaluate(
+        "bench", str(digits_bundle), "--rounds", "2", "--batch-sizes", "1", "8", "--json", str(path)
+    )
+    assert code == 0
+    assert "rows/s" in out
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    assert [(row["batch_size"], row["runner"]) for row in rows] == [
+        (size, runner) for size in (1, 8) for runner in ("eager", "graph.onnx", "graph.torchscript.pt")
+    ]
+    for row in rows:
+        assert row["quartile_ms"][0] <= row["median_ms"] <= row["quartile_ms"][1]
+        assert row["rows_per_s"] == pytest.approx(1000 * row["batch_size"] / row["median_ms"])
+
+
+def test_bench_refuses_no_rounds(digits_bundle: Path, evaluate: Evaluate) -> None:
+    code, _, err = evaluate("bench", str(digits_bundle), "--rounds", "0")
+    assert code == 2
+    assert "rounds is 0" in err
+
+
+@pytest.mark.slow
+def test_fashion_mnist_lands_in_the_notes_band_and_every_graph_agrees(
+    fashion_bundle: Path, data_root: Path, evaluate: Evaluate, tmp_path: Path
+) -> None:
+    """The notes print 88.38 %; all 10,000 test images, and every label that differs from eager's lies within the error."""
+    path = tmp_path / "accuracy.json"
+    assert evaluate("accuracy", str(fashion_bundle), "--data-root", str(data_root), "--json", str(path))[0] == 0
+    graphs = json.loads(path.read_text(encoding="utf-8"))["graphs"]
+    assert [row["rows"] for row in graphs] == [10_000] * 3
+    for row in graphs:
+        assert abs(row["top1_accuracy"] - 0.884) <= 0.007
+        assert row["unlike_eager"] == row["unlike_within_error"]
+    certificate = json.loads((fashion_bundle / "certificate.json").read_text(encoding="utf-8"))
+    assert certificate["passed"] is True

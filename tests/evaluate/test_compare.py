@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from evaluate.compare import decision_parity, interval, upper_bound, vacuity
+from evaluate.inputs import BATCH_SIZES, boundary_images, image_input_sets
+
+REFERENCE = np.asarray([[2.0, 1.0, 0.0], [0.0, 0.1, 0.0], [5.0, 0.0, 4.0]])
+
+
+def test_equal_logits_decide_alike() -> None:
+    parity = decision_parity(REFERENCE.copy(), REFERENCE, allowed_error=0.01)
+    assert parity.passed
+    assert (parity.rows, parity.flips, parity.unflippable_share) == (3, 0, 1.0)
+
+
+def test_a_flip_within_twice_the_allowed_error_is_chance() -> None:
+    candidate = REFERENCE.copy()
+    candidate[1] = [0.11, 0.1, 0.0]
+    parity = decision_parity(candidate, REFERENCE, allowed_error=0.05)
+    assert (parity.flips, parity.flips_beyond_margin) == (1, 0)
+    assert parity.passed
+
+
+def test_a_flip_beyond_twice_the_allowed_error_is_the_graphs_fault() -> None:
+    candidate = REFERENCE.copy()
+    candidate[1] = [0.11, 0.1, 0.0]
+    parity = decision_parity(candidate, REFERENCE, allowed_error=0.049)
+    assert (parity.flips, parity.flips_beyond_margin) == (1, 1)
+    assert not parity.passed
+
+
+def test_rows_with_a_margin_below_twice_the_error_are_not_certified() -> None:
+    candidate = REFERENCE.copy()
+    candidate[0, 2] += 0.06
+    assert decision_parity(candidate, REFERENCE, allowed_error=0.1).unflippable_share == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "reference"),
+    [
+        pytest.param(np.zeros((2, 3)), np.zeros((2, 4)), id="other shape"),
+        pytest.param(np.zeros((0, 3)), np.zeros((0, 3)), id="no rows"),
+        pytest.param(np.zeros((2, 1)), np.zeros((2, 1)), id="one class"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(candidate: np.ndarray, reference: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="at least one row and two classes were expected"):
+        decision_parity(candidate, reference, allowed_error=0.1)
+
+
+@pytest.mark.parametrize(("events", "trials"), [(0, 256), (0, 2048), (3, 100), (99, 100)])
+def test_the_upper_bound_leaves_five_per_cent(events: int, trials: int) -> None:
+    assert binom.cdf(events, trials, upper_bound(events, trials)) == pytest.approx(0.05)
+
+
+def test_bounds_at_the_ends() -> None:
+    assert upper_bound(0, 2048) == pytest.approx(0.00146, abs=1e-5)
+    assert upper_bound(5, 5) == 1.0
+    assert interval(0, 10)[0] == 0.0
+    assert interval(10, 10)[1] == 1.0
+
+
+@pytest.mark.parametrize(("events", "trials"), [(1, 10), (8838, 10_000)])
+def test_the_interval_leaves_two_and_a_half_per_cent_on_either_side(events: int, trials: int) -> None:
+    low, high = interval(events, trials)
+    assert 1 - binom.cdf(events - 1, trials, low) == pytest.approx(0.025)
+    assert binom.cdf(events, trials, high) == pytest.approx(0.025)
+
+
+def test_an_output_that_hardly_varies_proves_nothing() -> None:
+    assert vacuity(REFERENCE, allowed_error=0.0499) is None
+    assert vacuity(REFERENCE, allowed_error=0.05) == (
+        "it varies by 5 over 3 rows, but more than 5 (100 times the allowed error) is needed to tell a graph from a "
+        "constant"
+    )
+    assert vacuity(REFERENCE[:1], allowed_error=1e-9) is not None
+
+
+def test_boundary_images_lie_on_either_side_of_the_boundary() -> None:
+    def predict(images: np.ndarray) -> np.ndarray:
+        return (images.reshape(len(images), -1).mean(axis=1) > 100).astype(np.int64)
+
+    rng = np.random.default_rng(0)
+    images = np.concatenate([np.full((8, 4, 4, 1), 10, np.uint8), np.full((8, 4, 4, 1), 250, np.uint8)])
+    found = boundary_images(images, predict=predict, rng=rng)
+    assert sorted({int(image.mean()) for image in found}) == [100, 101]
+
+
+def test_no_boundary_where_every_prediction_is_the_same() -> None:
+    images = np.zeros((8, 4, 4, 1), np.uint8)
+    found = boundary_images(images, predict=lambda x: np.zeros(len(x), np.int64), rng=np.random.default_rng(0))
+    assert found.shape == (0, 4, 4, 1)
+
+
+def test_input_sets_cover_all_batch_sizes_and_hide_hostile_rows() -> None:
+    held_out = np.random.default_rng(0).integers(0, 200, size=(5, 4, 4, 1), dtype=np.uint8)
+    sets = image_input_sets(held_out, predict=lambda x: np.zeros(len(x), np.int64), seed=0)
+    assert {s.batch_size for s in sets} == set(BATCH_SIZES)
+    hostile = sets[-1]
+    np.testing.assert_array_equal(hostile.images[hostile.judged], held_out)
+    assert (hostile.images[2::3] == 255).all()
+
+
+def test_no_samples_are_refused() -> None:
+    with pytest.raises(ValueError, match="there are no held-out samples"):
+        image_input_sets(np.zeros((0, 4, 4, 1), np.uint8), predict=lambda x: np.zeros(len(x), np.int64), seed=0)

@@ -1,0 +1,264 @@
+"""Parity can fail: each of these faults leaves a bundle whose digests all fit, and each must be reported."""
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+import torch
+from altered import change_manifest, replace_file
+from onnx import numpy_helper
+from torch import nn
+
+from evaluate.certificate import Certificate
+from export.deployable import rebuild
+from export.to_onnx import export_onnx
+from export.to_torchscript import export_torchscript
+from serve.bundle import CERTIFICATE, Manifest, read_bundle
+
+Evaluate = Callable[..., tuple[int, str, str]]
+GRAPHS = ["graph.onnx", "graph.torchscript.pt"]
+
+
+def plant(bundle: Path, graph: str, spoil: Callable[[nn.Module], None], tmp_path: Path) -> None:
+    """Export a spoilt module in place of one graph."""
+    checked = read_bundle(bundle)
+    module = rebuild(checked)
+    spoil(module)
+    example = torch.zeros(2, *checked.manifest.inputs[0].shape[1:], dtype=torch.uint8)
+    write = export_onnx if graph == "graph.onnx" else export_torchscript
+    path = tmp_path / graph
+    write(module, example, path, inputs=checked.manifest.inputs, outputs=checked.manifest.outputs)
+    replace_file(bundle, graph, path.read_bytes())
+
+
+def scale_one_weight(module: nn.Module) -> None:
+    """Make the largest weight of the last layer one per cent larger."""
+    weight = next(p for p in reversed(list(module.parameters())) if p.ndim == 2)
+    with torch.no_grad():
+        weight.view(-1)[weight.abs().argmax()] *= 1.01
+
+
+def zero_one_bias(module: nn.Module) -> None:
+    bias = next(p for p in reversed(list(module.parameters())) if p.ndim == 1)
+    with torch.no_grad():
+        bias[bias.abs().argmax()] = 0
+
+
+def leave_dropout_on(module: nn.Module) -> None:
+    module.train()
+
+
+def shift_mean(module: nn.Module) -> None:
+    image_input = module.image_input
+    image_input.mean += 0.01
+
+
+def swap_outputs(module: nn.Module) -> None:
+    """Permute two classes inside the graph: the weights' rows, so that two labels change places."""
+    layer = [m for m in module.modules() if isinstance(m, nn.Linear)][-1]
+    order = torch.arange(layer.out_features)
+    order[[3, 8]] = order[[8, 3]]
+    with torch.no_grad():
+        layer.weight.copy_(layer.weight[order].clone())
+        layer.bias.copy_(layer.bias[order].clone())
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        pytest.param(scale_one_weight, "error is rmse", id="one weight +1 %"),
+        pytest.param(zero_one_bias, "error is rmse", id="one bias zeroed"),
+        pytest.param(leave_dropout_on, "decisions differ", id="dropout left on"),
+        pytest.param(shift_mean, "error is rmse", id="wrong mean"),
+        pytest.param(swap_outputs, "decisions differ", id="two classes swapped"),
+    ],
+)
+def test_a_spoilt_graph_is_reported(
+    graph: str, spoil: Callable[[nn.Module], None], message: str, wrong_bundle: Path, evaluate: Evaluate, tmp_path: Path
+) -> None:
+    plant(wrong_bundle, graph, spoil, tmp_path)
+    code, out, _ = evaluate("parity", str(wrong_bundle))
+    assert code == 1
+    assert "parity fails: this bundle is not the model that was trained" in out
+    certificate = msgspec.json.decode((wrong_bundle / CERTIFICATE).read_bytes(), type=Certificate)
+    assert not certificate.passed
+    verdicts = {judged.graph: judged for judged in certificate.graphs}
+    assert {name: judged.verdict for name, judged in verdicts.items()} == {
+        name: "fail" if name == graph else "pass" for name in GRAPHS
+    }
+    assert message in (verdicts[graph].reason or "")
+
+
+def test_swapped_labels_are_reported(wrong_bundle: Path, evaluate: Evaluate) -> None:
+    def swap(manifest: Manifest) -> Manifest:
+        labels = list(manifest.labels)
+        labels[3], labels[8] = labels[8], labels[3]
+        return replace(manifest, labels=tuple(labels))
+
+    change_manifest(wrong_bundle, swap)
+    code, out, _ = evaluate("parity", str(wrong_bundle))
+    assert code == 1
+    assert "labels: label 3 is '8', but the recipe says '3'; export the run again" in out
+
+
+def test_a_missing_label_is_reported(wrong_bundle: Path, evaluate: Evaluate) -> None:
+    change_manifest(wrong_bundle, lambda m: replace(m, task="regression", labels=m.labels[:9]))
+    code, out, _ = evaluate("parity", str(wrong_bundle))
+    assert code == 1
+    assert "labels: the manifest has 9 labels, but the recipe has 10" in out
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(
+            lambda m: replace(m, provenance=replace(m.provenance, mean=(0.5,))), "mean: is (0.5,), but", id="mean"
+        ),
+        pytest.param(
+            lambda m: replace(m, preprocessing=replace(m.preprocessing, fit="stretch")), "preprocessing: is", id="fit"
+        ),
+    ],
+)
+def test_a_manifest_unlike_its_recipe_is_reported(
+    change: Callable[[Manifest], Manifest], message: str, wrong_bundle: Path, evaluate: Evaluate
+) -> None:
+    change_manifest(wrong_bundle, change)
+    code, out, _ = evaluate("parity", str(wrong_bundle))
+    assert code == 1
+    assert message in out
+
+
+def test_a_static_batch_in_onnx_is_reported(wrong_bundle: Path, evaluate: Evaluate) -> None:
+    model = onnx.load_from_string((wrong_bundle / "graph.onnx").read_bytes())
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].ClearField("dim_param")
+        value.type.tensor_type.shape.dim[0].dim_value = 2
+    replace_file(wrong_bundle, "graph.onnx", model.SerializeToString())
+    code, out, _ = evaluate("parity", str(wrong_bundle))
+    assert code == 1
+    assert "graph.onnx takes input image of shape [2, 8, 8, 1], but manifest.json says ['batch', 8, 8, 1]" in out
+
+
+def test_a_batch_frozen_inside_onnx_is_reported(wrong_bundle: Path, evaluate: Evaluate) -> None:
+    """The declared shapes are dynamic, but a reshape inside holds the batch size of the export."""
+    model = onnx.load_from_string((wrong_bundle / "graph.onnx").read_bytes())
+    reshape = next(node for node in model.graph.node if node.op_type == "Reshape")
+    shape = next(tensor for tensor in model.graph.initializer if tensor.name == reshape.input[1])
+    frozen = numpy_helper.to_array(shape).copy()
+    frozen[0] = 2
+    shape.CopyFrom(numpy_helper.from_array(frozen, shape.name))
+    replace_file(wrong_bundle, "graph.onnx", model.SerializeToString())
+    code, out, _ = evaluate("parity", str(wrong_bundle))
+    assert code == 1
+    assert "graph.onnx on CPUExecutionProvider: fail, it fails on held-out samples at batch size 64" in out
+
+
+class FrozenBatch(nn.Module):
+    """Reshapes to the batch size that it was traced with."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        logits, probabilities = self.module(image)
+        return logits.reshape(2, 10), probabilities
+
+
+def test_a_static_batch_in_torchscript_is_reported(wrong_bundle: Path, evaluate: Evaluate) -> None:
+    module = FrozenBatch(rebuild(read_bundle(wrong_bundle)))
+    stream = io.BytesIO()
+    with pytest.warns(FutureWarning):
+        torch.jit.save(torch.jit.trace(module, (torch.zeros(2, 8, 8, 1, dtype=torch.uint8),)), stream)
+    replace_file(wrong_bundle, "graph.torchscript.pt", stream.getvalue())
+    code, out, _ = evaluate("parity", str(wrong_bundle))
+    assert code == 1
+    assert "graph.torchscript.pt on torch CPU: fail, it fails on held-out samples at batch size 64" in out
+
+
+def test_a_graph_that_gives_nan_is_reported(wrong_bundle: Path, evaluate: Evaluate, tmp_path: Path) -> None:
+    def spoil(module: nn.Module) -> None:
+        with torch.no_grad():
+            next(p for p in reversed(list(module.parameters())) if p.ndim == 1)[0] = float("nan")
+
+    plant(wrong_bundle, "graph.onnx", spoil, tmp_path)
+    code, out, _ = evaluate("parity", str(wrong_bundle))
+    assert code == 1
+    assert "candidate has 360 values that are NaN or infinite" in out
+
+
+def test_weights_that_are_not_the_graphs_are_reported(wrong_bundle: Path, evaluate: Evaluate) -> None:
+    """A stale state_dict: both graphs are right, but what they are compared with is not what they were made from."""
+    state = torch.load(wrong_bundle / "state_dict.pt", weights_only=True)
+    last = list(state)[-1]
+    state[last] = state[last] + 0.1
+    stream = io.BytesIO()
+    torch.save(state, stream)
+    replace_file(wrong_bundle, "state_dict.pt", stream.getvalue())
+    code, out, _ = evaluate("parity", str(wrong_bundle))
+    assert code == 1
+    assert "golden logits: differ from what state_dict.pt gives" in out
+
+
+def test_outputs_that_do_not_vary_prove_nothing(wrong_bundle: Path, evaluate: Evaluate, tmp_path: Path) -> None:
+    """With a zero last layer every graph agrees with every other: that is no proof."""
+    bundle = read_bundle(wrong_bundle)
+    module = rebuild(bundle)
+    layer = [m for m in module.modules() if isinstance(m, nn.Linear)][-1]
+    with torch.no_grad():
+        layer.weight.zero_()
+    stream = io.BytesIO()
+    torch.save(module.network.state_dict(), stream)
+    replace_file(wrong_bundle, "state_dict.pt", stream.getvalue())
+
+    def zero(module: nn.Module) -> None:
+        with torch.no_grad():
+            [m for m in module.modules() if isinstance(m, nn.Linear)][-1].weight.zero_()
+
+    for graph in GRAPHS:
+        plant(wrong_bundle, graph, zero, tmp_path)
+    code, out, _ = evaluate("parity", str(wrong_bundle))
+    assert code == 1
+    assert "unproven, logits on held-out samples: it varies by 0 over 360 rows" in out
+
+
+def test_the_right_bundle_passes(digits_bundle: Path, evaluate: Evaluate, tmp_path: Path) -> None:
+    code, out, _ = evaluate("parity", str(digits_bundle), "--json", str(tmp_path / "certificate.json"))
+    assert code == 0
+    assert "parity holds: every graph is as close to the truth as PyTorch itself" in out
+    certificate = msgspec.json.decode((tmp_path / "certificate.json").read_bytes(), type=Certificate)
+    assert [graph.graph for graph in certificate.graphs] == GRAPHS
+    assert {c.input_set for graph in certificate.graphs for c in graph.comparisons} == {
+        "held-out samples",
+        "random pixels",
+        "all 0 and all 255",
+        "on the decision boundary",
+        "held-out samples again",
+        "among hostile neighbours",
+    }
+    assert {c.batch_size for c in certificate.graphs[0].comparisons} == {1, 2, 7, 32, 64}
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_no_false_alarm_over_seeds(seed: int, digits_bundle: Path, evaluate: Evaluate) -> None:
+    code, _, _ = evaluate("parity", str(digits_bundle), "--seed", str(seed), "--no-certificate", "--samples", "100")
+    assert code == 0
+
+
+def test_a_tiny_but_real_difference_in_one_row_is_seen() -> None:
+    """The maximum sees what the mean does not: one value of a million off by a hundred units in the last place."""
+    from serve.parity import numeric_parity
+
+    rng = np.random.default_rng(0)
+    reference = rng.normal(size=(100_000, 10))
+    eager = reference.astype(np.float32)
+    wrong = eager.copy()
+    wrong[7, 3] += np.float32(1e-4)
+    assert numeric_parity(eager.copy(), eager=eager, reference=reference).passed
+    assert not numeric_parity(wrong, eager=eager, reference=reference).passed
