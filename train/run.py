@@ -1,5 +1,6 @@
 """The run directory: what training writes and export reads."""
 
+import csv
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -70,6 +71,19 @@ class Run:
     versions: dict[str, str]
     source_revision: str | None
     finished: bool
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochMetrics:
+    """One line of `metrics.csv`; losses and accuracies are means over rows, accuracies fractions in [0, 1]."""
+
+    epoch: int
+    train_loss: float
+    train_top1_accuracy: float
+    test_loss: float
+    test_top1_accuracy: float
+    duration_s: float
 
 
 def read_run(path: Path) -> Run:
@@ -80,13 +94,35 @@ def read_run(path: Path) -> Run:
     """
     record = path / RECORD
     if not path.exists():
-        raise RunError(f"{path} does not exist, but a run directory was expected; make one with `python -m train run RECIPE`")
+        raise RunError(
+            f"{path} does not exist, but a run directory was expected; make one with `python -m train run RECIPE`"
+        )
     if not record.is_file():
         raise RunError(f"{path} has no {RECORD}, so it is no run; make one with `python -m train run RECIPE`")
     try:
         return msgspec.json.decode(record.read_bytes(), type=Run)
     except msgspec.DecodeError as error:
         raise RunError(f"{record} is not valid: {error}; train again") from error
+
+
+def read_metrics(path: Path) -> list[EpochMetrics]:
+    """Read a run's `metrics.csv`, one record per epoch.
+
+    Raises:
+        RunError: there is no run at the path, or its metrics are missing or malformed.
+    """
+    read_run(path)
+    file = path / METRICS
+    try:
+        with file.open(encoding="utf-8", newline="") as lines:
+            history = [msgspec.convert(row, EpochMetrics, strict=False) for row in csv.DictReader(lines)]
+    except FileNotFoundError:
+        raise RunError(f"{file} is missing, but every run has one; train again") from None
+    except msgspec.ValidationError as error:
+        raise RunError(f"{file} is not valid: {error}; train again") from error
+    if not history:
+        raise RunError(f"{file} holds no epoch, but at least one was expected; train again")
+    return history
 
 
 def build_network(factory: str, factory_args: dict[str, Any]) -> nn.Module:
@@ -100,11 +136,15 @@ def build_network(factory: str, factory_args: dict[str, Any]) -> nn.Module:
     """
     module_name, _, attribute = factory.partition(":")
     if not module_name.startswith(MODELS + "."):
-        raise RunError(f"factory {factory} is not one of {MODELS}, and code named by a file is not run; use a recipe's model")
+        raise RunError(
+            f"factory {factory} is not one of {MODELS}, and code named by a file is not run; use a recipe's model"
+        )
     try:
         build = cast("Callable[..., object]", getattr(importlib.import_module(module_name), attribute))
     except (ImportError, AttributeError) as error:
-        raise RunError(f"factory {factory} cannot be imported ({error}), but package.module:callable was expected") from error
+        raise RunError(
+            f"factory {factory} cannot be imported ({error}), but package.module:callable was expected"
+        ) from error
     network = build(**factory_args)
     if not isinstance(network, nn.Module):
         raise RunError(f"factory {factory} built a {type(network).__name__}, but a torch.nn.Module was expected")
@@ -123,6 +163,6 @@ def load_network(path: Path, run: Run) -> nn.Module:
         raise RunError(f"{weights} is missing, but {RECORD} speaks of it; train again")
     try:
         network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    except Exception as error:  # noqa: BLE001 - torch raises pickle, zip and runtime errors for a damaged file
+    except Exception as error:  # torch raises pickle, zip and runtime errors for a damaged file
         raise RunError(f"{weights} does not fit {run.factory} ({error}); train again") from error
     return network.eval()

@@ -1,9 +1,14 @@
 """What a recipe is: everything that decides what a training run computes, as plain data."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 from serve.bundle import ImagePreprocessing, Task
+
+
+class RecipeError(ValueError):
+    """A recipe that does not exist, or that cannot be trained as it stands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +23,7 @@ class Recipe:
         labels: Human names, in the order of the class indices.
         factory: ``package.module:callable`` that builds the network: normalised float NCHW images in, logits out.
         factory_args: Keyword arguments of the factory.
+        parameters: How many trainable numbers the network has.
         preprocessing: How an image becomes the array the graph takes.
         mean: Per-channel mean subtracted after the division by 255.
         std: Per-channel standard deviation divided by.
@@ -39,6 +45,7 @@ class Recipe:
     labels: tuple[str, ...]
     factory: str
     factory_args: dict[str, int | float | str | bool]
+    parameters: int
     preprocessing: ImagePreprocessing
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -51,3 +58,20 @@ class Recipe:
     notes_accuracy: float | None = None
     notes_loss: float | None = None
     notes: str = ""
+
+    def __post_init__(self) -> None:
+        for field, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
+            value = getattr(self, field)
+            if value < least:
+                raise RecipeError(
+                    f"recipe {self.name} has {field} {value}, but at least {least} was expected; give a larger one"
+                )
+        if self.seed >= 2**63:
+            raise RecipeError(
+                f"recipe {self.name} has seed {self.seed}, but it must be below 2**63; give a smaller one"
+            )
+        if not 0 < self.learning_rate < math.inf:
+            raise RecipeError(
+                f"recipe {self.name} has learning_rate {self.learning_rate}, but a finite number above 0 was expected; "
+                "give one such as 0.01"
+            )

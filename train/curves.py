@@ -1,0 +1,96 @@
+"""Learning curves: as a PNG, in a notebook, and as text for a terminal."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from train.run import CURVES, EpochMetrics, RunError, read_metrics
+
+BARS = "▁▂▃▄▅▆▇█"
+TEXT_WIDTH = 48
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curves:
+    """The curves of one run; the last expression of a notebook cell shows them as a picture, `print` as text.
+
+    Attributes:
+        png: The picture, the same bytes as `curves.png`.
+        text: The same in characters.
+    """
+
+    png: bytes = field(repr=False)
+    text: str
+
+    def _repr_png_(self) -> bytes:
+        return self.png
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def show_curves(run_path: Path | str) -> Curves:
+    """Read a run's curves, to be shown in a notebook or printed.
+
+    Raises:
+        RunError: there is no run at the path, or it lacks its metrics or curves.
+    """
+    path = Path(run_path)
+    history = read_metrics(path)
+    try:
+        png = (path / CURVES).read_bytes()
+    except FileNotFoundError:
+        raise RunError(f"{path / CURVES} is missing, but every run has one; train again") from None
+    return Curves(png=png, text=draw_text(history))
+
+
+def draw_png(history: Sequence[EpochMetrics], *, title: str) -> bytes:
+    """Draw loss and accuracy of both splits over the epochs, as a PNG."""
+    # Figure alone, without pyplot: no global state, no window system, the same picture everywhere
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    epochs = [metrics.epoch for metrics in history]
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure.suptitle(title)
+    loss, accuracy = figure.subplots(1, 2)
+    for name, marker in (("train", "o"), ("test", "s")):
+        style = {"marker": marker, "markersize": 4 if len(epochs) <= 20 else 0, "label": name}
+        loss.plot(epochs, [getattr(metrics, f"{name}_loss") for metrics in history], **style)
+        percent = [100 * getattr(metrics, f"{name}_top1_accuracy") for metrics in history]
+        accuracy.plot(epochs, percent, **style)
+    for axes, label in ((loss, "loss (cross-entropy)"), (accuracy, "top-1 accuracy, %")):
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(visible=True, alpha=0.3)
+        axes.legend()
+    target = io.BytesIO()
+    figure.savefig(target, format="png", dpi=120)
+    return target.getvalue()
+
+
+def draw_text(history: Sequence[EpochMetrics]) -> str:
+    """Draw the curves in block characters: one line per curve, the two of a pair on the same scale.
+
+    Each line reads: first value, curve, last value. More epochs than fit are thinned out, the last is always shown.
+    """
+    lines = []
+    for label, scale, ending, form in (("loss", 1.0, "_loss", "8.4f"), ("accuracy %", 100.0, "_top1_accuracy", "8.2f")):
+        curves = {name: [scale * getattr(m, name + ending) for m in history] for name in ("train", "test")}
+        low, high = min(map(min, curves.values())), max(map(max, curves.values()))
+        for name, values in curves.items():
+            bars = "".join(_bar(value, low, high) for value in _thin(values, TEXT_WIDTH))
+            lines.append(f"{label:<10} {name:<5} {values[0]:{form}} {bars} {values[-1]:{form}}")
+    return "\n".join(lines)
+
+
+def _bar(value: float, low: float, high: float) -> str:
+    return BARS[round((value - low) / (high - low) * (len(BARS) - 1))] if high > low else BARS[0]
+
+
+def _thin(values: Sequence[float], width: int) -> list[float]:
+    if len(values) <= width:
+        return list(values)
+    return [values[round(place * (len(values) - 1) / (width - 1))] for place in range(width)]

@@ -1,0 +1,190 @@
+"""The data sets: read, checked against their digests, split, and prepared exactly as serving prepares an image."""
+
+import hashlib
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serve.preprocess import prepare_arrays
+from train.recipes.recipe import Recipe
+
+DIGITS_SPLIT_SEED = 0
+DIGITS_TEST_SHARE = 0.2
+
+# Size in bytes and sha256 of the unpacked files. Source: zalandoresearch/fashion-mnist, whose .gz files have the md5
+# sums that torchvision.datasets.FashionMNIST checks.
+FASHION_MNIST_FILES = {
+    "train-images-idx3-ubyte": (47_040_016, "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"),
+    "train-labels-idx1-ubyte": (60_008, "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"),
+    "t10k-images-idx3-ubyte": (7_840_016, "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"),
+    "t10k-labels-idx1-ubyte": (10_008, "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"),
+}
+FASHION_MNIST_HOME = "github.com/zalandoresearch/fashion-mnist"
+
+
+class DataError(ValueError):
+    """Data that is missing, damaged or of another kind than the recipe asks for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """Images and what they show.
+
+    Attributes:
+        images: ``(rows, height, width, channels)``, uint8.
+        class_index: ``(rows,)``, int64.
+    """
+
+    images: NDArray[np.uint8]
+    class_index: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or self.images.dtype != np.uint8:
+            raise DataError(
+                f"images are {self.images.dtype} {list(self.images.shape)}, but uint8 [rows, height, width, channels] "
+                "was expected"
+            )
+        if self.class_index.shape != self.images.shape[:1]:
+            raise DataError(
+                f"there are {len(self.images)} images, but {len(self.class_index)} class indices; give one each"
+            )
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.images)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """A training and a test split; `sha256` is over the bytes of both as they were read, before any preparation."""
+
+    name: str
+    train: Split
+    test: Split
+    sha256: str
+
+
+def load_dataset(recipe: Recipe, data_root: Path) -> Dataset:
+    """Read a recipe's data and prepare it by `serve.preprocess` with the recipe's own specification.
+
+    Args:
+        recipe: Says which data set, and how an image is prepared.
+        data_root: Where data sets lie, or are downloaded to.
+
+    Raises:
+        DataError: the data is unknown, missing and cannot be downloaded, damaged, or has other classes than the recipe.
+    """
+    read = DATASETS.get(recipe.data)
+    if read is None:
+        raise DataError(f"recipe {recipe.name} has data {recipe.data!r}, but one of {', '.join(DATASETS)} was expected")
+    dataset = read(data_root)
+    for split in (dataset.train, dataset.test):
+        classes = int(split.class_index.max()) + 1
+        if classes > len(recipe.labels):
+            raise DataError(
+                f"data {dataset.name} has {classes} classes, but recipe {recipe.name} has {len(recipe.labels)} labels"
+            )
+    return replace(
+        dataset,
+        train=replace(dataset.train, images=prepare_arrays(dataset.train.images, recipe.preprocessing)),
+        test=replace(dataset.test, images=prepare_arrays(dataset.test.images, recipe.preprocessing)),
+    )
+
+
+def majority_share(split: Split) -> float:
+    """Return the accuracy of always naming the commonest class of a split, fraction in (0, 1]."""
+    return float(np.bincount(split.class_index).max() / len(split))
+
+
+def read_digits(data_root: Path) -> Dataset:  # noqa: ARG001 - scikit-learn carries this data set itself
+    """Read scikit-learn's 1,797 handwritten digits, 8x8; a fixed fifth of each class is the test split."""
+    from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+    from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]
+
+    digits = load_digits()
+    images = np.minimum(digits.images * 16, 255).astype(np.uint8)[..., np.newaxis]  # values are 0 to 16
+    class_index = digits.target.astype(np.int64)
+    train, test = train_test_split(
+        np.arange(len(images)), test_size=DIGITS_TEST_SHARE, stratify=class_index, random_state=DIGITS_SPLIT_SEED
+    )
+    return _dataset(
+        "digits",
+        Split(images=images[train], class_index=class_index[train]),
+        Split(images=images[test], class_index=class_index[test]),
+    )
+
+
+def read_fashion_mnist(data_root: Path) -> Dataset:
+    """Read Fashion-MNIST, 60,000 + 10,000 images of 28x28; it is downloaded when it is not there.
+
+    Raises:
+        DataError: a file is damaged, or missing and cannot be downloaded.
+    """
+    raw = data_root / "FashionMNIST" / "raw"
+    if any(not (raw / name).is_file() for name in FASHION_MNIST_FILES):
+        _download_fashion_mnist(data_root)
+    _check_fashion_mnist(raw)
+    from torchvision.datasets import FashionMNIST  # type: ignore[import-untyped]
+
+    def split(*, train: bool) -> Split:
+        source = FashionMNIST(data_root, train=train, download=False)
+        return Split(images=source.data.numpy()[..., np.newaxis], class_index=source.targets.numpy())
+
+    return _dataset("fashion-mnist", split(train=True), split(train=False))
+
+
+DATASETS: dict[str, Callable[[Path], Dataset]] = {
+    "digits": read_digits,
+    "fashion-mnist": read_fashion_mnist,
+}
+
+
+def _dataset(name: str, train: Split, test: Split) -> Dataset:
+    digest = hashlib.sha256()
+    for array in (train.images, train.class_index, test.images, test.class_index):
+        digest.update(np.ascontiguousarray(array).data)
+    return Dataset(name=name, train=train, test=test, sha256=digest.hexdigest())
+
+
+def _check_fashion_mnist(raw: Path) -> None:
+    for name, (size_bytes, sha256) in FASHION_MNIST_FILES.items():
+        path = raw / name
+        found_bytes = path.stat().st_size
+        if found_bytes != size_bytes:
+            raise DataError(
+                f"{path} has {found_bytes:,} bytes, but {size_bytes:,} were expected; "
+                "delete it and run again to download it"
+            )
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != sha256:
+            raise DataError(
+                f"{path} has sha256 {found[:12]}…, but {sha256[:12]}… was expected; "
+                "delete it and run again to download it"
+            )
+
+
+def _download_fashion_mnist(data_root: Path) -> None:
+    """Download into a temporary sibling, check, then move: a download that fails leaves nothing half-done."""
+    from torchvision.datasets import FashionMNIST
+
+    raw = data_root / "FashionMNIST" / "raw"
+    try:
+        raw.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=data_root, prefix=".download-") as folder:
+            FashionMNIST(folder, download=True)
+            downloaded = Path(folder) / "FashionMNIST" / "raw"
+            _check_fashion_mnist(downloaded)
+            for name in FASHION_MNIST_FILES:
+                if not (raw / name).is_file():
+                    (downloaded / name).replace(raw / name)
+    except (OSError, RuntimeError, EOFError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"Fashion-MNIST is not in {raw} and cannot be downloaded ({reason}); "
+            f"put the four unpacked files of {FASHION_MNIST_HOME} there, or give --data-root where they are"
+        ) from error

@@ -1,0 +1,101 @@
+"""What people see while a run trains and when it is done: a bar in a terminal, one plain line per epoch elsewhere."""
+
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from train.curves import draw_text
+from train.fit import Fitted
+from train.loop import Totals
+from train.recipes.recipe import Recipe
+from train.run import EpochMetrics
+
+REFRESH_S = 0.25  # reading loss and accuracy waits for the device, so it is done this seldom
+
+
+class TrainingProgress:
+    """A `train.loop.Watcher` that draws; use it in a ``with`` statement.
+
+    Args:
+        console: Where to; on stderr, so that stdout is free for results.
+        epochs: How many epochs are planned.
+    """
+
+    def __init__(self, console: Console, *, epochs: int) -> None:
+        self._console = console
+        self._epochs = epochs
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=console,
+            transient=True,
+            auto_refresh=False,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("training", total=None, figures="")
+        self._next_refresh = 0.0
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def batch_done(self, epoch: int, totals: Totals, rows: int) -> None:
+        """Move the bar, a few times a second."""
+        now = time.perf_counter()
+        if self._bar.disable or now < self._next_refresh:
+            return
+        self._next_refresh = now + REFRESH_S
+        loss, accuracy = totals.means()
+        self._bar.update(
+            self._task,
+            description=f"epoch {epoch}/{self._epochs}",
+            completed=(epoch - 1) * rows + totals.rows,
+            total=self._epochs * rows,
+            figures=f"loss {loss:.4f}  accuracy {accuracy:.1%}",
+        )
+        self._bar.refresh()
+
+    def epoch_done(self, metrics: EpochMetrics) -> None:
+        """Print the epoch's line."""
+        self._console.print(
+            f"epoch {metrics.epoch:>{len(str(self._epochs))}}/{self._epochs}"
+            f"  train loss {metrics.train_loss:.4f} accuracy {metrics.train_top1_accuracy:7.2%}"
+            f"  test loss {metrics.test_loss:.4f} accuracy {metrics.test_top1_accuracy:7.2%}"
+            f"  {metrics.duration_s:.1f} s",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def summarise(fitted: Fitted, recipe: Recipe, out: Path) -> str:
+    """Say in a few lines what came out of a run, where it is, and what to do next."""
+    run, metrics = fitted.run, fitted.run.metrics
+    notes = []
+    if recipe.notes_accuracy is not None:
+        notes.append(f"{recipe.notes_accuracy:.2%} right")
+    if recipe.notes_loss is not None:
+        notes.append(f"loss {recipe.notes_loss:.4f}")
+    lines = [
+        draw_text(fitted.history),
+        "",
+        f"result   {metrics['test_top1_accuracy']:.2%} of {run.data.test_rows:,} test images right, "
+        f"loss {metrics['test_loss']:.4f}; always the commonest class: {metrics['chance_top1_accuracy']:.2%}",
+        *([f"notes    {', '.join(notes)} (source notes {recipe.notes})"] if notes else []),
+        f"trained  {run.epochs_done} of {run.epochs} epochs in {run.duration_s:.1f} s on {run.device}",
+        f"run      {out}",
+        f"next     python -m export {out}",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,115 @@
+"""Writing a run directory: whole or not at all, and never over something that is no run."""
+
+import csv
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import msgspec
+import torch
+from torch import Tensor
+
+from train.curves import draw_png
+from train.run import CURVES, METRICS, RECORD, STATE_DICT, EpochMetrics, Run, RunError, read_run
+
+
+def check_out(path: Path, *, overwrite: bool) -> None:
+    """Check that a run may be written to a path, before hours are spent on training it.
+
+    A path that is free, an empty directory and a run that was stopped are fine; a finished run needs ``overwrite``.
+
+    Raises:
+        RunError: something else stands there, or nothing can be written there.
+    """
+    if path.is_dir() and not path.is_symlink():
+        if any(path.iterdir()):
+            _check_replaceable(path, overwrite=overwrite)
+    elif path.exists() or path.is_symlink():
+        raise RunError(f"{path} is a file or a link, but a directory for the run was expected; give another --out")
+    folder = path.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise RunError(f"{folder} cannot be written to, but the run is to stand below it; give another --out")
+
+
+def write_run(
+    path: Path,
+    run: Run,
+    weights: Mapping[str, Tensor],
+    history: Sequence[EpochMetrics],
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Write a run directory to a temporary sibling and rename it, so that a crash leaves the old one or none.
+
+    Args:
+        path: The directory to make.
+        run: Its record.
+        weights: The network's state dict: tensors only.
+        history: Its epochs, at least one.
+        overwrite: Whether a finished run that stands there may be replaced.
+
+    Raises:
+        RunError: there is no epoch, or the path is taken or cannot be written.
+    """
+    if not history:
+        raise RunError(f"run {path} has no epoch, but at least one was expected; train it first")
+    check_out(path, overwrite=overwrite)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
+            fresh = Path(folder) / "new"
+            fresh.mkdir()
+            torch.save(dict(weights), fresh / STATE_DICT)
+            (fresh / METRICS).write_text(_metrics_csv(history), encoding="utf-8", newline="")
+            (fresh / CURVES).write_bytes(draw_png(history, title=_title(run, history)))
+            # the record is written last: a directory with one is a run
+            (fresh / RECORD).write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=2) + b"\n")
+            _swap(path, fresh, aside=Path(folder) / "old")
+    except OSError as error:
+        raise RunError(f"run {path} cannot be written ({error}); free the place or give another --out") from error
+
+
+def _check_replaceable(path: Path, *, overwrite: bool) -> None:
+    try:
+        earlier = read_run(path)
+    except RunError:
+        raise RunError(f"{path} holds something that is no run, and it is left alone; give another --out") from None
+    stray = sorted({entry.name for entry in path.iterdir()} - {RECORD, STATE_DICT, METRICS, CURVES})
+    if stray:
+        raise RunError(
+            f"{path} holds {stray[0]}, which is no part of a run and would be lost; move it or give another --out"
+        )
+    if earlier.finished and not overwrite:
+        raise RunError(f"{path} holds a finished run; give --overwrite to replace it, or another --out")
+
+
+def _swap(path: Path, fresh: Path, *, aside: Path) -> None:
+    if not path.exists():
+        fresh.rename(path)
+        return
+    path.rename(aside)
+    try:
+        fresh.rename(path)
+    except BaseException:
+        aside.rename(path)
+        raise
+    shutil.rmtree(aside)
+
+
+def _metrics_csv(history: Sequence[EpochMetrics]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in fields(EpochMetrics)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(metrics) for metrics in history)
+    return text.getvalue()
+
+
+def _title(run: Run, history: Sequence[EpochMetrics]) -> str:
+    stopped = "" if run.finished else f", stopped after {run.epochs_done} of {run.epochs} epochs"
+    return f"{run.recipe or run.factory}: {history[-1].test_top1_accuracy:.2%} of test images right{stopped}"
