@@ -1,0 +1,67 @@
+# Two commands are the whole set-up: `make demo` and `make test`.
+
+PYTHON ?= python3
+RECIPE ?= digits
+HOST ?= 127.0.0.1
+PORT ?= 8000
+
+VENV := .venv
+BASE := .venv-base
+PY := $(VENV)/bin/python
+RUN := runs/$(RECIPE)
+BUNDLE := bundles/$(RECIPE)
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test check clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
+
+setup: $(VENV)/.train ## Create .venv with all that training, exporting, evaluating and serving need
+
+demo: $(BUNDLE)/certificate.json ## Train, export, certify and serve at http://127.0.0.1:8000 (RECIPE=digits PORT=8000)
+	@echo "== 4/4 serve $(BUNDLE); Ctrl-C ends it"
+	@exec $(PY) -m serve $(BUNDLE) --host $(HOST) --port $(PORT) --open
+
+test: check $(BASE)/.installed ## Install what the tests need, a browser included, and run every check
+	@sh .ci/browser
+	$(PY) -m pytest
+
+check: $(VENV)/.dev ## Lint, formatting, types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+clean: ## Remove environments, runs, bundles and caches
+	rm -rf $(VENV) $(BASE) runs bundles build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+
+$(RUN)/run.json: | $(VENV)/.train
+	@echo "== 1/4 train $(RECIPE)"
+	@$(PY) -m train run $(RECIPE)
+
+$(BUNDLE)/manifest.json: $(RUN)/run.json
+	@echo "== 2/4 export $(RUN): ONNX and TorchScript, preprocessing inside the graph"
+	@$(PY) -m export $(RUN) --out $(BUNDLE)
+
+$(BUNDLE)/certificate.json: $(BUNDLE)/manifest.json
+	@echo "== 3/4 certify $(BUNDLE): exported graphs against PyTorch in float64"
+	@$(PY) -m evaluate parity $(BUNDLE)
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else f"{sys.executable} is Python {sys.version.split()[0]}, but 3.11 to 3.13 is needed; call make with PYTHON=python3.12, say")'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.train: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "== installing into $(VENV): PyTorch and all; 6 GB, a few minutes the first time"
+	@start=$$(date +%s); $(PY) $(PIP_INSTALL) --editable '.[train]' && touch $@ && echo "   installed in $$(( $$(date +%s) - start )) s"
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "== installing into $(VENV), with what the tests need; 6 GB, a few minutes the first time"
+	@start=$$(date +%s); $(PY) $(PIP_INSTALL) --editable '.[train,dev]' && touch $@ $(VENV)/.train && echo "   installed in $$(( $$(date +%s) - start )) s"
+
+# What a machine that only serves has: the tests serve a bundle from it, without torch anywhere.
+$(BASE)/.installed: pyproject.toml constraints.txt $(wildcard serve/*.py serve/page/*)
+	@echo "== installing the base package alone into $(BASE)"
+	@rm -rf $(BASE) build && $(PYTHON) -m venv $(BASE)
+	@start=$$(date +%s); $(BASE)/bin/python $(PIP_INSTALL) . && touch $@ && echo "   installed in $$(( $$(date +%s) - start )) s"
