@@ -4,6 +4,7 @@ import logging
 import signal
 import sys
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -57,6 +58,7 @@ def main(args: "Sequence[str] | None" = None) -> int:
     command = tyro.cli(Serve, prog="python -m serve", args=args)
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # odd metadata in the images that people send
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     from serve.bundle import BundleError
     from serve.devices import ProviderError

@@ -40,7 +40,9 @@ class TensorSpec:
 
     def __post_init__(self) -> None:
         if not self.shape or self.shape[0] != "batch":
-            raise ValueError(f'tensor {self.name} has shape {list(self.shape)}, but the first dimension must be "batch"')
+            raise ValueError(
+                f'tensor {self.name} has shape {list(self.shape)}, but the first dimension must be "batch"'
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +176,10 @@ class Bundle:
             raise BundleError(
                 f"{path} is missing, but {MANIFEST} lists it; export the bundle again, or copy it whole"
             ) from None
+        except OSError as error:
+            raise BundleError(
+                f"{path} cannot be read ({error.strerror}); export the bundle again, or copy it whole"
+            ) from error
         found = hashlib.sha256(content).hexdigest()
         if found != entry.sha256:
             raise BundleError(
@@ -236,7 +242,9 @@ def read_bundle(path: Path) -> Bundle:
         BundleError: the bundle is missing, incomplete, altered or of another schema.
     """
     if not path.exists():
-        raise BundleError(f"{path} does not exist, but a bundle directory was expected; make one with `python -m export RUN`")
+        raise BundleError(
+            f"{path} does not exist, but a bundle directory was expected; make one with `python -m export RUN`"
+        )
     if not path.is_dir():
         raise BundleError(f"{path} is a file, but a bundle is a directory with a {MANIFEST}; give the directory")
     manifest_path = path / MANIFEST

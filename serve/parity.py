@@ -65,11 +65,18 @@ def numeric_parity(
     Source: DESIGN.md §3, docs/parity.md.
     """
     if reference.size == 0 or eager.shape != reference.shape:
-        raise ValueError(f"eager has shape {eager.shape} and reference {reference.shape}, but equal, non-empty ones were expected")
+        raise ValueError(
+            f"eager has shape {eager.shape} and reference {reference.shape}, but equal, non-empty ones were expected"
+        )
     fault = _fault(candidate, eager=eager, reference=reference)
     if fault is not None:
         return NumericParity(
-            rmse=math.nan, rmse_bound=math.nan, max_error=math.nan, max_bound=math.nan, values=reference.size, fault=fault
+            rmse=math.nan,
+            rmse_bound=math.nan,
+            max_error=math.nan,
+            max_bound=math.nan,
+            values=reference.size,
+            fault=fault,
         )
     error = candidate.astype(np.float64) - reference
     eager_error = eager.astype(np.float64) - reference

@@ -1,17 +1,42 @@
-"""From image bytes to the uint8 array a graph takes: decode, EXIF orientation, colour mode, fit, resize. The only one."""
+"""From image bytes to the uint8 array a graph takes: decode, turn upright, colour mode, fit, resize. The only one."""
 
 import io
-import warnings
+import struct
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from serve.bundle import ImagePreprocessing
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 MAX_PIXELS = 64_000_000
 _INK_SHARE = 0.25  # a pixel counts as ink from a quarter of the darkest stroke on: paper texture stays below it
+# one long side of a drawing's cut-out, pixels: a line of 1 x 64,000,000 must not become a square of them
+_MAX_SIDE = 4096
+# what Pillow 12.3 raises for damaged files, as found by fuzzing all of FORMATS
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+)
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class ImageError(ValueError):
@@ -39,27 +64,27 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     if not data:
         raise ImageError("image has 0 bytes, but an image file was expected; send the file's content")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of large images and odd EXIF; both are judged here
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-            width, height = image.size
-            if width * height > max_pixels:
-                raise ImageTooLargeError(
-                    f"image has {width} x {height} = {width * height:,} pixels, but at most {max_pixels:,} are decoded; "
-                    "send a smaller one"
-                )
-            image.load()
-            return ImageOps.exif_transpose(image)
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        width, height = image.size
+        if width * height > max_pixels:
+            raise ImageTooLargeError(
+                f"image has {width} x {height} = {width * height:,} pixels, but at most {max_pixels:,} are decoded; "
+                "send a smaller one"
+            )
+        image.load()
+        return _upright(image)
     except ImageError:
         raise
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLargeError(f"image is too large: {error}; send a smaller one") from error
     except UnidentifiedImageError:
         raise ImageError(
             f"the {len(data):,} bytes are no image in a known format, but one of {', '.join(FORMATS)} was expected"
         ) from None
-    except (OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError, MemoryError) as error:
-        raise ImageError(f"image cannot be decoded ({error}); the file is damaged or cut short, send it again") from error
+    except _DAMAGE as error:
+        raise ImageError(
+            f"image cannot be decoded ({error}); the file is damaged or cut short, send it again"
+        ) from error
 
 
 def prepare_image(image: Image.Image, spec: ImagePreprocessing) -> NDArray[np.uint8]:
@@ -101,8 +126,16 @@ def prepare_arrays(images: NDArray[np.uint8], spec: ImagePreprocessing) -> NDArr
     """
     if spec.fit == "stretch" and images.shape[1:] == spec.shape:
         return images
-    prepared = [prepare_image(Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image), spec) for image in images]
+    prepared = [
+        prepare_image(Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image), spec) for image in images
+    ]
     return np.stack(prepared) if prepared else np.empty((0, *spec.shape), dtype=np.uint8)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    # not ImageOps.exif_transpose: it writes the EXIF block anew, which fails where another of its fields is odd
+    transpose = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return image if transpose is None else image.transpose(transpose)
 
 
 def _to_color(image: Image.Image, spec: ImagePreprocessing) -> Image.Image:
@@ -119,7 +152,14 @@ def _to_color(image: Image.Image, spec: ImagePreprocessing) -> Image.Image:
         image = image.convert("RGBA")
         under = Image.new("RGBA", image.size, (spec.background,) * 3 + (255,))
         image = Image.alpha_composite(under, image)
-    return image if image.mode == spec.color else image.convert(spec.color)
+    if image.mode == spec.color:
+        return image
+    try:
+        return image.convert(spec.color)
+    except ValueError as error:
+        raise ImageError(
+            f"image has pixel mode {image.mode}, which has no way to {spec.color}; convert it first"
+        ) from error
 
 
 def _cut_ink(image: Image.Image) -> Image.Image:
@@ -133,8 +173,11 @@ def _cut_ink(image: Image.Image) -> Image.Image:
         return Image.fromarray(np.zeros_like(pixels, dtype=np.uint8)).convert(image.mode)
     rows, columns = (np.flatnonzero((ink >= _INK_SHARE * strongest).any(axis=axis)) for axis in (1, 0))
     top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
-    side = max(bottom - top, right - left)
-    square = np.zeros((side, side), dtype=np.uint8)
-    y, x = (side - (bottom - top)) // 2, (side - (right - left)) // 2
-    square[y : y + bottom - top, x : x + right - left] = (ink[top:bottom, left:right] * 255 // strongest).astype(np.uint8)
-    return Image.fromarray(square).convert(image.mode)
+    cut = Image.fromarray((ink[top:bottom, left:right].astype(np.int32) * 255 // strongest).astype(np.uint8))
+    if max(cut.size) > _MAX_SIDE:
+        scale = _MAX_SIDE / max(cut.size)
+        cut = cut.resize((max(1, round(cut.width * scale)), max(1, round(cut.height * scale))), Image.Resampling.BOX)
+    side = max(cut.size)
+    square = Image.new("L", (side, side), 0)
+    square.paste(cut, ((side - cut.width) // 2, (side - cut.height) // 2))
+    return square.convert(image.mode)
