@@ -58,7 +58,7 @@ class RunCommand:
     """Step size, in place of the recipe's."""
 
     threads: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """CPU threads; torch's own choice unless given. Equal threads and seeds give equal weights."""
+    """CPU threads, in place of the recipe's or torch's choice. Equal threads and seeds give equal weights."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,8 +87,6 @@ def _run(command: RunCommand, recipe: Recipe) -> int:
 
     with stop_on_signal() as stop:
         try:
-            import torch
-
             from train.data import DataError
             from train.device import DeviceError, choose_device
             from train.fit import fit
@@ -101,8 +99,6 @@ def _run(command: RunCommand, recipe: Recipe) -> int:
             try:
                 check_out(out, overwrite=command.overwrite)
                 choice = choose_device(command.device)
-                if command.threads is not None:
-                    torch.set_num_threads(command.threads)
                 print(f"{recipe.title}: {recipe.epochs} epochs on {choice.device} ({choice.reason})", file=sys.stderr)
                 with TrainingProgress(Console(stderr=True), epochs=recipe.epochs) as progress:
                     fitted = fit(recipe, data_root=command.data_root, choice=choice, watcher=progress, stop=stop)
@@ -125,9 +121,7 @@ def _run(command: RunCommand, recipe: Recipe) -> int:
 
 def _changed_recipe(command: RunCommand) -> Recipe:
     recipe = find_recipe(command.recipe)
-    if command.threads is not None and command.threads < 1:
-        raise RecipeError(f"--threads is {command.threads}, but at least 1 was expected; give a larger number")
-    changes = {name: getattr(command, name) for name in ("seed", "epochs", "batch_size", "learning_rate")}
+    changes = {name: getattr(command, name) for name in ("seed", "epochs", "batch_size", "learning_rate", "threads")}
     return replace(recipe, **{name: value for name, value in changes.items() if value is not None})
 
 

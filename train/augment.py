@@ -11,8 +11,8 @@ from torch.nn import functional
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 
 ROTATION = math.radians(12)
-SHEAR = 0.2
-SCALE = 0.15
+SHEAR = 0.5
+SCALE = 0.4
 SHIFT = 0.12  # of half the image's side
 THICKNESS = 0.7
 GAMMA = 0.5

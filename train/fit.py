@@ -62,6 +62,8 @@ def fit(
     """
     start = time.perf_counter()
     dataset = load_dataset(recipe, data_root)
+    if recipe.threads is not None:
+        torch.set_num_threads(recipe.threads)
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     torch.manual_seed(recipe.seed)  # right before the network is built: see the notes' numbers, 003 §0.4

@@ -20,5 +20,6 @@ DIGITS = Recipe(
     learning_rate=0.002,
     batch_size=64,
     epochs=60,
+    threads=1,
     notes="the project's own: data that needs no download, drawings that people can make themselves",
 )

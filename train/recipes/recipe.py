@@ -33,6 +33,7 @@ class Recipe:
         batch_size: Rows per step.
         epochs: Passes over the training split.
         seed: Set right before the network is built.
+        threads: CPU threads that pay off for so small a network, or None for torch's own choice.
         notes_accuracy: Test accuracy that the source notes print, fraction in [0, 1], or None.
         notes_loss: Test loss that the source notes print, or None.
         notes: Where in the source notes the recipe comes from, or why it exists.
@@ -55,14 +56,15 @@ class Recipe:
     batch_size: int = 32
     epochs: int = 3
     seed: int = 42
+    threads: int | None = None
     notes_accuracy: float | None = None
     notes_loss: float | None = None
     notes: str = ""
 
     def __post_init__(self) -> None:
-        for field, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
+        for field, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("threads", 1)):
             value = getattr(self, field)
-            if value < least:
+            if value is not None and value < least:
                 raise RecipeError(
                     f"recipe {self.name} has {field} {value}, but at least {least} was expected; give a larger one"
                 )

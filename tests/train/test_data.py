@@ -1,0 +1,191 @@
+"""Data sets: what is read, and what is said when it cannot be."""
+
+import gzip
+import http.server
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from torchvision.datasets import FashionMNIST
+
+from train.data import (
+    FASHION_MNIST_FILES,
+    DataError,
+    Split,
+    load_dataset,
+    majority_share,
+    read_digits,
+    read_fashion_mnist,
+)
+from train.recipes.registry import RECIPES
+
+
+def write_idx_files(raw: Path, *, rows: int = 2) -> None:
+    """Write the four files of Fashion-MNIST in the right format, but with a few made-up rows."""
+    raw.mkdir(parents=True)
+    for name in FASHION_MNIST_FILES:
+        if "images" in name:
+            content = struct.pack(">iiii", 2051, rows, 28, 28) + bytes(rows * 28 * 28)
+        else:
+            content = struct.pack(">ii", 2049, rows) + bytes(rows)
+        (raw / name).write_bytes(content)
+
+
+def test_digits_are_all_of_them_in_a_stratified_split() -> None:
+    dataset = read_digits(Path("unused"))
+    assert (len(dataset.train), len(dataset.test)) == (1437, 360)
+    images = np.concatenate([dataset.train.images, dataset.test.images])
+    expected = np.minimum(load_digits().images * 16, 255).astype(np.uint8)
+    assert sorted(image.tobytes() for image in images) == sorted(image.tobytes() for image in expected)
+    for split in (dataset.train, dataset.test):
+        counts = np.bincount(split.class_index)
+        assert counts.max() - counts.min() <= len(split) * 0.01 + 1
+    train = {image.tobytes() for image in dataset.train.images}
+    assert sum(image.tobytes() in train for image in dataset.test.images) == 0
+
+
+def test_digits_are_the_same_every_time() -> None:
+    first, second = read_digits(Path("unused")), read_digits(Path("elsewhere"))
+    assert first.sha256 == second.sha256
+    np.testing.assert_array_equal(first.test.images, second.test.images)
+
+
+def test_majority_share() -> None:
+    split = Split(images=np.zeros((4, 1, 1, 1), np.uint8), class_index=np.array([2, 0, 2, 2]))
+    assert majority_share(split) == 0.75
+
+
+def test_split_refuses_what_does_not_fit() -> None:
+    with pytest.raises(DataError, match=r"images are float64 \[2, 3\], but uint8"):
+        Split(images=np.zeros((2, 3)), class_index=np.zeros(2, np.int64))  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="there are 2 images, but 3 class indices"):
+        Split(images=np.zeros((2, 3, 3, 1), np.uint8), class_index=np.zeros(3, np.int64))
+
+
+def test_recipe_with_unknown_data_or_too_few_labels(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match="recipe digits has data 'digit', but one of digits, fashion-mnist was expected"
+    ):
+        load_dataset(replace(RECIPES["digits"], data="digit"), tmp_path)
+    with pytest.raises(DataError, match="data digits has 10 classes, but recipe digits has 2 labels"):
+        load_dataset(replace(RECIPES["digits"], labels=("a", "b")), tmp_path)
+
+
+def test_fashion_mnist(data_root: Path) -> None:
+    dataset = load_dataset(RECIPES["fashion-tinyvgg"], data_root)
+    assert dataset.train.images.shape == (60_000, 28, 28, 1)
+    assert dataset.test.images.shape == (10_000, 28, 28, 1)
+    assert dataset.train.class_index[0] == 9
+    np.testing.assert_array_equal(np.bincount(dataset.test.class_index), np.full(10, 1000))
+    pixels = dataset.train.images / np.float32(255)
+    assert float(pixels.mean()) == pytest.approx(0.2860, abs=5e-5)
+    assert float(pixels.std()) == pytest.approx(0.3530, abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(
+            "shorter", r"t10k-labels-idx1-ubyte has 10,007 bytes, but 10,008 were expected; delete it", id="short"
+        ),
+        pytest.param(
+            "altered", r"t10k-labels-idx1-ubyte has sha256 \w{12}…, but 0402a96d92fd… was expected", id="altered"
+        ),
+    ],
+)
+def test_damaged_fashion_mnist_is_named(data_root: Path, tmp_path: Path, change: str, message: str) -> None:
+    raw = tmp_path / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in FASHION_MNIST_FILES:
+        (raw / name).symlink_to(data_root / "FashionMNIST" / "raw" / name)
+    victim = raw / "t10k-labels-idx1-ubyte"
+    content = victim.read_bytes()
+    victim.unlink()
+    victim.write_bytes(content[:-1] if change == "shorter" else content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(DataError, match=message):
+        read_fashion_mnist(tmp_path)
+
+
+def test_other_data_in_the_right_format_is_refused(tmp_path: Path) -> None:
+    write_idx_files(tmp_path / "FashionMNIST" / "raw")
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte has 1,584 bytes, but 47,040,016 were expected"):
+        read_fashion_mnist(tmp_path)
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Folder that torchvision downloads Fashion-MNIST from, over HTTP."""
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args: object) -> None:
+            super().__init__(*args, directory=str(folder))  # type: ignore[arg-type]
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the signature of the base class
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        monkeypatch.setattr(FashionMNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
+        yield folder
+        server.shutdown()
+        thread.join()
+
+
+def test_missing_data_that_cannot_be_downloaded_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # bound and not listening: nobody else gets the port, and nobody answers
+        monkeypatch.setattr(FashionMNIST, "mirrors", [f"http://127.0.0.1:{closed.getsockname()[1]}/"])
+        check_missing_data(tmp_path / "data")
+
+
+def check_missing_data(root: Path) -> None:
+    with pytest.raises(
+        DataError,
+        match=r"Fashion-MNIST is not in .*raw and cannot be downloaded \(.*refused.*\); put the four unpacked files of "
+        r"github.com/zalandoresearch/fashion-mnist there, or give --data-root where they are",
+    ):
+        read_fashion_mnist(root)
+    assert [path.name for path in root.rglob("*") if path.is_file() or path.name.startswith(".")] == []
+
+
+def test_wrong_download_is_never_used(tmp_path: Path, mirror: Path) -> None:
+    root = tmp_path / "data"
+    for name in FASHION_MNIST_FILES:
+        (mirror / f"{name}.gz").write_bytes(gzip.compress(b"something else"))
+    with pytest.raises(DataError, match=r"cannot be downloaded \(.*corrupted.*\)"):
+        read_fashion_mnist(root)
+    assert [path for path in root.rglob("*") if path.is_file()] == []
+
+
+def test_data_root_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no directory")
+    with pytest.raises(DataError, match=r"Fashion-MNIST is not in .* and cannot be downloaded \(.*Not a directory.*\)"):
+        read_fashion_mnist(tmp_path / "file")
+
+
+@pytest.mark.slow
+def test_download_is_moved_into_place(
+    data_root: Path, tmp_path: Path, mirror: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torchvision.datasets.utils import calculate_md5
+
+    resources = []
+    for name in FASHION_MNIST_FILES:
+        archive = mirror / f"{name}.gz"
+        archive.write_bytes(gzip.compress((data_root / "FashionMNIST" / "raw" / name).read_bytes(), compresslevel=1))
+        resources.append((archive.name, calculate_md5(archive)))
+    monkeypatch.setattr(FashionMNIST, "resources", resources)
+    root = tmp_path / "data"
+    assert len(read_fashion_mnist(root).train) == 60_000
+    assert {path.name for path in root.rglob("*") if path.is_file()} == set(FASHION_MNIST_FILES)
