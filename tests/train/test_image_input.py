@@ -67,11 +67,8 @@ def test_dataset_digits_are_prepared_as_served_images_are() -> None:
         np.testing.assert_array_equal(getattr(prepared, split).images, np.stack(expected))
 
 
-def test_preparing_a_digit_again_or_enlarged_keeps_what_it_shows() -> None:
+def test_a_digit_in_ink_on_paper_is_prepared_as_one_in_white_on_black() -> None:
     recipe = RECIPES["digits"]
     images = load_dataset(recipe, Path("unused")).test.images
-    enlarged = images.repeat(20, axis=1).repeat(20, axis=2)
-    difference = np.abs(prepare_arrays(enlarged, recipe.preprocessing).astype(int) - images)
-    assert np.quantile(difference.max(axis=(1, 2, 3)), 0.5) <= 40
-    inverted = prepare_arrays(255 - images, recipe.preprocessing)  # ink on paper
+    inverted = prepare_arrays(255 - images, recipe.preprocessing)
     assert np.mean(np.abs(inverted.astype(int) - images).max(axis=(1, 2, 3)) <= 1) >= 0.9
