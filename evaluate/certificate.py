@@ -65,11 +65,12 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphVerdict:
-    """One graph on one provider."""
+    """One graph on one provider; ``optimized`` says whether the provider could rewrite it first, as serving lets it."""
 
     graph: str
     precision: Precision
     provider: str
+    optimized: bool
     verdict: Verdict
     reason: str | None
     comparisons: tuple[Comparison, ...]

@@ -97,7 +97,7 @@ def certify(
             )
         )
     graphs = []
-    for candidate in candidates(bundle, provider=provider):
+    for candidate in candidates(bundle, provider=provider, unoptimized=True):
         on_step(f"{candidate.graph} on {candidate.provider}")
         graphs.append(judge_graph(candidate, truths))
     return Certificate(
@@ -139,6 +139,7 @@ def judge_graph(candidate: Candidate, truths: list[Truth]) -> GraphVerdict:
         graph=candidate.graph,
         precision=candidate.precision,
         provider=candidate.provider,
+        optimized=candidate.optimized,
         verdict=verdict,
         reason=fault,
         comparisons=tuple(comparisons),
@@ -155,21 +156,20 @@ def compare_outputs(outputs: Arrays, truth: Truth, *, must_vary: bool) -> list[C
         candidate = candidate[judged] if len(candidate) == len(judged) else candidate
         numeric = numeric_parity(candidate, eager=truth.eager[name][judged], reference=expected)
         decision = None
-        reason = numeric.fault
-        verdict: Verdict = "pass" if numeric.passed else "fail"
+        faults = [numeric.fault] if numeric.fault is not None else []
+        empty = None
         if numeric.fault is None:
-            if name == "logits":
-                decision = decision_parity(candidate, expected, allowed_error=numeric.max_bound)
-                if not decision.passed:
-                    verdict, reason = "fail", f"{decision.flips_beyond_margin} of {decision.rows} decisions differ"
-            if not numeric.passed and reason is None:
-                reason = (
+            if not numeric.passed:
+                faults.append(
                     f"error is rmse {numeric.rmse:.3g} and max {numeric.max_error:.3g}, "
                     f"but {numeric.rmse_bound:.3g} and {numeric.max_bound:.3g} are allowed"
                 )
+            if name == "logits":
+                decision = decision_parity(candidate, expected, allowed_error=numeric.max_bound)
+                if not decision.passed:
+                    faults.append(f"{decision.flips_beyond_margin} of {decision.rows} decisions differ")
             empty = vacuity(expected, allowed_error=numeric.max_bound) if must_vary else None
-            if verdict == "pass" and empty is not None:
-                verdict, reason = "unproven", empty
+        verdict: Verdict = "fail" if faults else "unproven" if empty else "pass"
         finite = numeric.fault is None
         found.append(
             Comparison(
@@ -186,7 +186,7 @@ def compare_outputs(outputs: Arrays, truth: Truth, *, must_vary: bool) -> list[C
                 unflippable_share=decision.unflippable_share if decision else None,
                 flip_rate_upper_95=decision.flip_rate_upper_95 if decision else None,
                 verdict=verdict,
-                reason=reason,
+                reason="; ".join(faults) or empty,
             )
         )
     return found

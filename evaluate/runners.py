@@ -11,7 +11,7 @@ from torch import nn
 
 from export.to_torchscript import load_torchscript
 from serve.bundle import Bundle, BundleError, FileEntry, Precision
-from serve.devices import Choice, ProviderError, choose_provider
+from serve.devices import Choice, Provider, ProviderError, choose_provider
 from serve.onnx_runner import ORT_ERRORS, OnnxRunner
 from serve.runner import Runner
 
@@ -41,6 +41,7 @@ class Candidate:
         graph: File name in the bundle.
         precision: What it computes in.
         provider: ONNX Runtime's exact name, or ``torch CPU``.
+        optimized: Whether the provider may rewrite the graph first, as it does when serving.
         runner: Runs it, or None where it could not be loaded.
         fault: Why it could not be loaded, or None.
     """
@@ -48,6 +49,7 @@ class Candidate:
     graph: str
     precision: Precision
     provider: str
+    optimized: bool
     runner: Runner | None
     fault: str | None = None
 
@@ -62,11 +64,13 @@ def eager_runner(module: nn.Module, bundle: Bundle) -> ModuleRunner:
     )
 
 
-def candidates(bundle: Bundle, *, provider: Choice = "auto") -> list[Candidate]:
+def candidates(bundle: Bundle, *, provider: Choice = "auto", unoptimized: bool = False) -> list[Candidate]:
     """Load every graph of a bundle on every provider that was asked for.
 
     Args:
         bundle: A checked bundle.
+        unoptimized: Also run ONNX graphs as they were written. A rewrite can hide what another version of ONNX Runtime
+            would show: dropout that was left on, for one, is rewritten away.
         provider: ``auto`` runs ONNX on the CPU, and on CUDA where a device is there; ``cpu`` and ``cuda`` on that one.
 
     Raises:
@@ -76,7 +80,11 @@ def candidates(bundle: Bundle, *, provider: Choice = "auto") -> list[Candidate]:
     found: list[Candidate] = []
     for entry in bundle.manifest.files:
         if entry.format == "onnx":
-            found.extend(_onnx(bundle, entry, name) for name in _provider_names(provider))
+            found.extend(
+                _onnx(bundle, entry, name, optimized=optimized)
+                for name in _provider_names(provider)
+                for optimized in ((True, False) if unoptimized else (True,))
+            )
         elif entry.format == "torchscript":
             found.append(_torchscript(bundle, entry))
     if not found:
@@ -84,35 +92,49 @@ def candidates(bundle: Bundle, *, provider: Choice = "auto") -> list[Candidate]:
     return found
 
 
-def _provider_names(choice: Choice) -> list[str]:
+def _provider_names(choice: Choice) -> list[Provider]:
     chosen, _ = choose_provider(choice)
     return [chosen] if choice != "auto" or chosen == "CPUExecutionProvider" else ["CPUExecutionProvider", chosen]
 
 
-def _onnx(bundle: Bundle, entry: FileEntry, provider: str) -> Candidate:
+def _onnx(bundle: Bundle, entry: FileEntry, provider: Provider, *, optimized: bool) -> Candidate:
     manifest = bundle.manifest
-    precision = entry.precision or "float32"
+    runner, fault = None, None
     try:
         runner = OnnxRunner(
             bundle.read(entry),
             name=entry.path,
             inputs=manifest.inputs,
             outputs=manifest.outputs,
-            provider="CUDAExecutionProvider" if provider == "CUDAExecutionProvider" else "CPUExecutionProvider",
+            provider=provider,
+            optimized=optimized,
         )
     except (BundleError, ProviderError) as error:
-        return Candidate(graph=entry.path, precision=precision, provider=provider, runner=None, fault=str(error))
-    return Candidate(graph=entry.path, precision=precision, provider=provider, runner=runner)
+        fault = str(error)
+    return Candidate(
+        graph=entry.path,
+        precision=entry.precision or "float32",
+        provider=provider,
+        optimized=optimized,
+        runner=runner,
+        fault=fault,
+    )
 
 
 def _torchscript(bundle: Bundle, entry: FileEntry) -> Candidate:
-    precision = entry.precision or "float32"
+    runner, fault = None, None
     try:
         runner = eager_runner(load_torchscript(bundle.read(entry)), bundle)
     except RuntimeError as error:
         fault = f"{entry.path} cannot be loaded by torch {torch.__version__} ({error}); export it again"
-        return Candidate(graph=entry.path, precision=precision, provider="torch CPU", runner=None, fault=fault)
-    return Candidate(graph=entry.path, precision=precision, provider="torch CPU", runner=runner)
+    return Candidate(
+        graph=entry.path,
+        precision=entry.precision or "float32",
+        provider="torch CPU",
+        optimized=True,
+        runner=runner,
+        fault=fault,
+    )
 
 
 def run_batches(runner: Runner, inputs: Mapping[str, NDArray[Any]], *, batch_size: int) -> dict[str, NDArray[Any]]:

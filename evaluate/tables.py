@@ -44,14 +44,16 @@ def print_certificate(certificate: Certificate, console: Console) -> None:
             first = index == 0
             table.add_row(
                 graph.graph if first else "",
-                graph.provider.removesuffix("ExecutionProvider") if first else "",
+                _where(graph) if first else "",
                 *_cells(group),
                 end_section=index == len(groups) - 1,
             )
     if table.row_count:
         console.print(table)
     for graph in certificate.graphs:
-        console.print(f"{graph.graph} on {graph.provider}: [{_STYLE[graph.verdict]}]{_summary(graph)}[/]")
+        console.print(
+            f"{graph.graph} on {_where(graph).replace(chr(10), ' ')}: [{_STYLE[graph.verdict]}]{_summary(graph)}[/]"
+        )
     passed = certificate.passed
     console.print(
         "[bold green]parity holds[/]: every graph is as close to the truth as PyTorch itself"
@@ -80,7 +82,7 @@ def print_accuracy(accuracy: Accuracy, console: Console) -> None:
     for row in accuracy.graphs:
         table.add_row(
             row.graph,
-            row.provider,
+            short(row.provider),
             f"{100 * row.top1_accuracy:.2f} %",
             f"{100 * row.interval_95[0]:.2f} to {100 * row.interval_95[1]:.2f} %",
             f"{row.correct} / {row.rows}",
@@ -114,7 +116,7 @@ def print_bench(bench: Bench, console: Console) -> None:
         table.add_row(
             str(row.batch_size) if row.batch_size != previous else "",
             row.runner,
-            row.provider,
+            short(row.provider),
             f"{row.median_ms:.3f}",
             f"{row.quartile_ms[0]:.3f} to {row.quartile_ms[1]:.3f}",
             f"{row.rows_per_s:,.0f}",
@@ -147,6 +149,15 @@ def _worst(pairs: list[tuple[float | None, float | None]], factor: float) -> str
         return "-"
     times = max(0.0 if error == 0 else factor * error / bound if bound else math.inf for error, bound in known)
     return f"{times:.2f}" if times < 1000 else f"{times:.3g}"
+
+
+def _where(graph: GraphVerdict) -> str:
+    return short(graph.provider) + ("" if graph.optimized else ",\nas written")
+
+
+def short(provider: str) -> str:
+    """Return ONNX Runtime's provider name without what all of them end in."""
+    return provider.removesuffix("ExecutionProvider")
 
 
 def _summary(graph: GraphVerdict) -> str:

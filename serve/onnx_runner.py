@@ -46,6 +46,7 @@ class OnnxRunner:
         outputs: What the manifest says that it gives; the graph must agree.
         provider: ONNX Runtime's exact name.
         threads: Threads of one run; all usable CPUs where it is None.
+        optimized: Let ONNX Runtime rewrite the graph, as serving does; evaluate also runs it as it was written.
 
     Raises:
         BundleError: the bytes are no graph that ONNX Runtime runs, or the graph differs from the manifest.
@@ -61,9 +62,10 @@ class OnnxRunner:
         outputs: tuple[TensorSpec, ...],
         provider: Provider,
         threads: int | None = None,
+        optimized: bool = True,
     ) -> None:
         self.provider: Provider = provider
-        self._session = _open_session(graph, name=name, provider=provider, threads=threads)
+        self._session = _open_session(graph, name=name, provider=provider, threads=threads, optimized=optimized)
         _check_signature(self._session.get_inputs(), inputs, f"{name} takes input")
         _check_signature(self._session.get_outputs(), outputs, f"{name} gives output")
         self._outputs = [spec.name for spec in outputs]
@@ -74,8 +76,10 @@ class OnnxRunner:
         return dict(zip(self._outputs, self._session.run(self._outputs, feeds), strict=True))
 
 
-def _open_session(graph: bytes, *, name: str, provider: Provider, threads: int | None) -> Any:  # noqa: ANN401 - untyped library
+def _open_session(graph: bytes, *, name: str, provider: Provider, threads: int | None, optimized: bool) -> Any:  # noqa: ANN401 - untyped library
     options = ort.SessionOptions()
+    if not optimized:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = threads or usable_cpus()
     options.inter_op_num_threads = 1
     options.log_severity_level = _SEVERITY_ERROR

@@ -145,7 +145,7 @@ def test_bench_refuses_no_rounds(digits_bundle: Path, evaluate: Evaluate) -> Non
 def test_fashion_mnist_lands_in_the_notes_band_and_every_graph_agrees(
     fashion_bundle: Path, data_root: Path, evaluate: Evaluate, tmp_path: Path
 ) -> None:
-    """The notes print 88.38 %; all 10,000 test images, and every label that differs from eager's lies within the error."""
+    """The notes print 88.38 %. All 10,000 images: every label unlike eager's lies within the error."""
     path = tmp_path / "accuracy.json"
     assert evaluate("accuracy", str(fashion_bundle), "--data-root", str(data_root), "--json", str(path))[0] == 0
     graphs = json.loads(path.read_text(encoding="utf-8"))["graphs"]

@@ -74,7 +74,7 @@ def swap_outputs(module: nn.Module) -> None:
     [
         pytest.param(scale_one_weight, "error is rmse", id="one weight +1 %"),
         pytest.param(zero_one_bias, "error is rmse", id="one bias zeroed"),
-        pytest.param(leave_dropout_on, "decisions differ", id="dropout left on"),
+        pytest.param(leave_dropout_on, "error is rmse", id="dropout left on"),
         pytest.param(shift_mean, "error is rmse", id="wrong mean"),
         pytest.param(swap_outputs, "decisions differ", id="two classes swapped"),
     ],
@@ -88,11 +88,11 @@ def test_a_spoilt_graph_is_reported(
     assert "parity fails: this bundle is not the model that was trained" in out
     certificate = msgspec.json.decode((wrong_bundle / CERTIFICATE).read_bytes(), type=Certificate)
     assert not certificate.passed
-    verdicts = {judged.graph: judged for judged in certificate.graphs}
-    assert {name: judged.verdict for name, judged in verdicts.items()} == {
-        name: "fail" if name == graph else "pass" for name in GRAPHS
-    }
-    assert message in (verdicts[graph].reason or "")
+    assert {judged.verdict for judged in certificate.graphs if judged.graph != graph} == {"pass"}
+    reasons = [
+        judged.reason or "" for judged in certificate.graphs if judged.graph == graph and judged.verdict == "fail"
+    ]
+    assert any(message in reason for reason in reasons)
 
 
 def test_swapped_labels_are_reported(wrong_bundle: Path, evaluate: Evaluate) -> None:
@@ -156,7 +156,7 @@ def test_a_batch_frozen_inside_onnx_is_reported(wrong_bundle: Path, evaluate: Ev
     replace_file(wrong_bundle, "graph.onnx", model.SerializeToString())
     code, out, _ = evaluate("parity", str(wrong_bundle))
     assert code == 1
-    assert "graph.onnx on CPUExecutionProvider: fail, it fails on held-out samples at batch size 64" in out
+    assert "graph.onnx on CPU: fail, it fails on held-out samples at batch size 64" in out
 
 
 class FrozenBatch(nn.Module):
@@ -233,7 +233,11 @@ def test_the_right_bundle_passes(digits_bundle: Path, evaluate: Evaluate, tmp_pa
     assert code == 0
     assert "parity holds: every graph is as close to the truth as PyTorch itself" in out
     certificate = msgspec.json.decode((tmp_path / "certificate.json").read_bytes(), type=Certificate)
-    assert [graph.graph for graph in certificate.graphs] == GRAPHS
+    assert [(graph.graph, graph.optimized) for graph in certificate.graphs] == [
+        ("graph.onnx", True),
+        ("graph.onnx", False),
+        ("graph.torchscript.pt", True),
+    ]
     assert {c.input_set for graph in certificate.graphs for c in graph.comparisons} == {
         "held-out samples",
         "random pixels",
