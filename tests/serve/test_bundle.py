@@ -1,0 +1,226 @@
+"""The bundle contract: what is read, and that everything altered, missing or malformed is noticed."""
+
+import hashlib
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from serve.bundle import (
+    Bundle,
+    BundleError,
+    CertificateHead,
+    FileEntry,
+    ImagePreprocessing,
+    Manifest,
+    TensorSpec,
+    check_certificate,
+    check_seal,
+    decode_sealed,
+    encode_sealed,
+    read_bundle,
+    seal,
+)
+
+NOWHERE = Path("manifest.json")
+
+
+@pytest.fixture
+def copy(tiny_path: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_path, tmp_path / "copy"))
+
+
+def edit_manifest(bundle: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a manifest and seal it again, as a careless exporter would."""
+    document = json.loads((bundle / "manifest.json").read_bytes())
+    document["sha256"] = "0" * 64
+    change(document)
+    (bundle / "manifest.json").write_bytes(seal(json.dumps(document, indent=2).encode()))
+
+
+def test_reads_what_was_written(tiny_path: Path) -> None:
+    bundle = read_bundle(tiny_path)
+    assert bundle.manifest.name == "tiny"
+    assert bundle.manifest.labels == ("circle", "cross", "line", "dot")
+    assert bundle.manifest.inputs == (TensorSpec(name="image", dtype="uint8", shape=("batch", 8, 8, 1)),)
+    assert bundle.manifest.input("image") == bundle.manifest.inputs[0]
+    assert bundle.manifest.input("nothing") is None
+    graph = bundle.entry("onnx", "float32")
+    assert graph is not None
+    assert graph == bundle.entry("onnx")
+    assert bundle.entry("onnx", "int8") is None
+    assert bundle.entry("torchscript") is None
+    assert bundle.read(graph) == (tiny_path / "graph.onnx").read_bytes()
+
+
+def test_one_changed_byte_anywhere_in_the_manifest_is_noticed(copy: Path) -> None:
+    document = (copy / "manifest.json").read_bytes()
+    for position in range(len(document)):
+        altered = bytearray(document)
+        altered[position] ^= 1
+        with pytest.raises(
+            BundleError, match=r"manifest\.json (has sha256 .* make it again|holds no sha256 of itself)"
+        ):
+            check_seal(bytes(altered), NOWHERE)
+    (copy / "manifest.json").write_bytes(document[:-2] + b" \n")
+    with pytest.raises(
+        BundleError, match=r"manifest\.json has sha256 .{12}…, but records .{12}… of itself; make it again"
+    ):
+        read_bundle(copy)
+
+
+@pytest.mark.parametrize("name", ["graph.onnx", "golden.npz", "model-card.md"])
+def test_one_changed_byte_in_any_file_is_noticed(copy: Path, name: str) -> None:
+    content = (copy / name).read_bytes()
+    positions = {0, len(content) - 1, *random.Random(0).choices(range(len(content)), k=40)}
+    for position in positions:
+        altered = bytearray(content)
+        altered[position] ^= 1
+        (copy / name).write_bytes(altered)
+        with pytest.raises(
+            BundleError, match=rf"{name} has sha256 .{{12}}…, but manifest\.json records .*; export the bundle"
+        ):
+            read_bundle(copy)
+    for altered in (content[:-1], content + b"\0", b""):
+        (copy / name).write_bytes(altered)
+        with pytest.raises(BundleError, match=f"{name} has sha256"):
+            read_bundle(copy)
+    (copy / name).write_bytes(content)
+    read_bundle(copy)
+
+
+def test_a_file_is_checked_on_the_very_read_that_is_used(copy: Path) -> None:
+    bundle = read_bundle(copy)
+    graph = bundle.entry("onnx")
+    assert graph is not None
+    (copy / "graph.onnx").write_bytes(b"changed after the check")
+    with pytest.raises(BundleError, match=r"graph\.onnx has sha256"):
+        bundle.read(graph)
+
+
+def test_a_missing_file_is_noticed(copy: Path) -> None:
+    (copy / "graph.onnx").unlink()
+    with pytest.raises(BundleError, match=r"graph\.onnx is missing, but manifest\.json lists it; .* copy it whole"):
+        read_bundle(copy)
+
+
+def test_a_directory_in_a_files_place_is_noticed(copy: Path) -> None:
+    (copy / "graph.onnx").unlink()
+    (copy / "graph.onnx").mkdir()
+    with pytest.raises(BundleError, match=r"graph\.onnx cannot be read \(.*\); export the bundle again"):
+        read_bundle(copy)
+
+
+def test_no_bundle_at_the_path(tmp_path: Path) -> None:
+    with pytest.raises(
+        BundleError, match=r"nothing does not exist, but a bundle directory was expected; make one with"
+    ):
+        read_bundle(tmp_path / "nothing")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(BundleError, match=r"file is a file, but a bundle is a directory with a manifest\.json"):
+        read_bundle(tmp_path / "file")
+    with pytest.raises(BundleError, match=r"has no manifest\.json, so it is no bundle or its export did not finish"):
+        read_bundle(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(lambda m: m.update(schema_version=2), "schema_version 2, but this version reads 1", id="schema"),
+        pytest.param(lambda m: m.update(name="../x"), "model name is '../x', but only letters", id="name"),
+        pytest.param(lambda m: m.update(name=""), "model name is '', but only letters", id="empty-name"),
+        pytest.param(lambda m: m.update(inputs=[]), "lists no inputs or no outputs", id="no-inputs"),
+        pytest.param(lambda m: m.update(outputs=[]), "lists no inputs or no outputs", id="no-outputs"),
+        pytest.param(lambda m: m.update(labels=["a"]), "has 1 labels, but probabilities have 4 classes", id="labels"),
+        pytest.param(lambda m: m.update(task="guess"), "Invalid enum value 'guess'", id="task"),
+        pytest.param(lambda m: m.pop("files"), "missing required field `files`", id="field"),
+        pytest.param(lambda m: m["inputs"][0].update(dtype="int3"), "Invalid enum value 'int3'", id="dtype"),
+        pytest.param(lambda m: m["inputs"][0].update(shape=[1, 8]), 'the first dimension must be "batch"', id="batch"),
+        pytest.param(lambda m: m["preprocessing"].update(height=0), "image size is 0x8, but both sides", id="height"),
+        pytest.param(lambda m: m["preprocessing"].update(background=256), "background is 256, but must lie", id="grey"),
+        pytest.param(lambda m: m["preprocessing"].update(background=-1), "background is -1, but must lie", id="black"),
+        pytest.param(lambda m: m["files"][0].update(path="../graph.onnx"), "is not a bare file name", id="parent"),
+    ],
+)
+def test_a_malformed_manifest_is_one_sentence(
+    copy: Path, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    edit_manifest(copy, change)
+    with pytest.raises(BundleError, match=message):
+        read_bundle(copy)
+
+
+@pytest.mark.parametrize(
+    "path", ["", ".", "..", "../x", "a/b", "/etc/passwd", "a\\b", "C:x", "a\0b", "é", "manifest.json"]
+)
+def test_files_cannot_lie_outside_the_bundle(path: str) -> None:
+    with pytest.raises(ValueError, match="is not a bare file name inside the bundle"):
+        FileEntry(path=path, format="onnx", precision=None, size_bytes=0, sha256="0" * 64)
+
+
+@pytest.mark.parametrize("path", ["graph.onnx", "graph.fp16.onnx", "..a", "model-card.md"])
+def test_bare_names_are_files(path: str) -> None:
+    assert FileEntry(path=path, format="onnx", precision=None, size_bytes=0, sha256="0" * 64).path == path
+
+
+@pytest.mark.parametrize("background", [0, 255])
+def test_bounds_of_preprocessing_are_allowed(background: int) -> None:
+    assert ImagePreprocessing(color="RGB", height=1, width=1, background=background).shape == (1, 1, 3)
+    assert ImagePreprocessing(color="L", height=2, width=1, background=background).shape == (2, 1, 1)
+
+
+def test_a_tensor_has_a_batch() -> None:
+    with pytest.raises(ValueError, match=r"tensor x has shape \[\], but the first dimension"):
+        TensorSpec(name="x", dtype="float32", shape=())
+
+
+def test_sealing() -> None:
+    unsealed = b'{"a": 1, "sha256": "' + b"0" * 64 + b'"}'
+    sealed = seal(unsealed)
+    assert hashlib.sha256(unsealed).hexdigest().encode() in sealed
+    check_seal(sealed, NOWHERE)
+    with pytest.raises(ValueError, match='the document has no "sha256" field of 64 zeros to seal'):
+        seal(sealed)
+    with pytest.raises(BundleError, match="holds no sha256 of itself, so it was altered or cut short"):
+        check_seal(b"{}", NOWHERE)
+    with pytest.raises(BundleError, match=r"manifest\.json is not valid: .*missing required field"):
+        decode_sealed(sealed, Manifest, NOWHERE)
+
+
+class TestCertificate:
+    def write(self, bundle: Bundle, *, passed: bool = True, of: str | None = None) -> bytes:
+        head = CertificateHead(sha256="0" * 64, bundle_sha256=of or bundle.manifest.sha256, passed=passed)
+        content = encode_sealed(head)
+        (bundle.path / "certificate.json").write_bytes(content)
+        return content
+
+    @pytest.mark.parametrize("passed", [True, False])
+    def test_is_read(self, copy: Path, passed: bool) -> None:
+        bundle = read_bundle(copy)
+        content = self.write(bundle, passed=passed)
+        assert check_certificate(content, copy / "certificate.json", bundle.manifest).passed is passed
+        read_bundle(copy)
+
+    def test_of_another_bundle_is_refused(self, copy: Path) -> None:
+        self.write(read_bundle(copy), of="1" * 64)
+        with pytest.raises(
+            BundleError, match=r"certifies bundle 1{12}…, but this is .{12}…; run `python -m evaluate parity`"
+        ):
+            read_bundle(copy)
+
+    def test_altered_is_refused(self, copy: Path) -> None:
+        content = self.write(read_bundle(copy), passed=False)
+        (copy / "certificate.json").write_bytes(content.replace(b'"passed": false', b'"passed": true'))
+        with pytest.raises(BundleError, match=r"certificate\.json has sha256 .*of itself; make it again"):
+            read_bundle(copy)
+
+    def test_more_than_the_head_is_evaluates_own(self) -> None:
+        document = seal(
+            msgspec.json.format(b'{"sha256":"' + b"0" * 64 + b'","bundle_sha256":"b","passed":true,"graphs":[]}')
+        )
+        assert decode_sealed(document, CertificateHead, Path("certificate.json")).passed

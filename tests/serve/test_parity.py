@@ -1,0 +1,132 @@
+"""The acceptance rule: both bounds from both sides, and that nothing broken passes."""
+
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from serve.parity import MAX_FACTOR, RMSE_FACTOR, NumericParity, numeric_parity, worst
+
+REFERENCE = (1 + np.arange(40, dtype=np.float64) / 64).reshape(10, 4)  # exact in float32
+STEP = 2.0**-20  # exact in float32 beside values of 1 to 2
+
+
+def eager_with(error: float) -> NDArray[np.float32]:
+    return (REFERENCE.astype(np.float32) + np.float32(error)).astype(np.float32)
+
+
+EAGER = eager_with(STEP)
+
+
+def test_eager_itself_passes() -> None:
+    parity = numeric_parity(EAGER, eager=EAGER, reference=REFERENCE)
+    assert parity.passed
+    assert parity.values == 40
+    assert parity.rmse * RMSE_FACTOR == pytest.approx(parity.rmse_bound)
+    assert parity.max_error * MAX_FACTOR == pytest.approx(parity.max_bound)
+    assert parity.ratio == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(("factor", "passed"), [(2.9, True), (3.1, False)])
+def test_rmse_bound_from_both_sides(factor: float, passed: bool) -> None:
+    parity = numeric_parity(eager_with(factor * STEP), eager=EAGER, reference=REFERENCE)
+    assert parity.max_error <= parity.max_bound
+    assert parity.passed is passed
+
+
+@pytest.mark.parametrize(("factor", "passed"), [(5.8, True), (6.3, False)])
+def test_max_bound_from_both_sides(factor: float, passed: bool) -> None:
+    candidate = EAGER.copy()
+    candidate[3, 1] = np.float32(REFERENCE[3, 1] + factor * STEP)
+    parity = numeric_parity(candidate, eager=EAGER, reference=REFERENCE)
+    assert parity.rmse <= parity.rmse_bound
+    assert parity.passed is passed
+
+
+def test_bounds_are_inclusive() -> None:
+    on = NumericParity(rmse=3.0, rmse_bound=3.0, max_error=6.0, max_bound=6.0, values=1)
+    assert on.passed
+    assert on.ratio == 1
+    over = NumericParity(rmse=math.nextafter(3.0, 4), rmse_bound=3.0, max_error=6.0, max_bound=6.0, values=1)
+    assert not over.passed
+
+
+@pytest.mark.parametrize(("ulps", "passed"), [(2, True), (4, False)])
+def test_eager_without_error_leaves_a_floor_of_one_unit_in_the_last_place(ulps: int, passed: bool) -> None:
+    reference = np.ones((8, 2))
+    candidate = np.full((8, 2), 1 + ulps * 2.0**-23, dtype=np.float32)
+    assert numeric_parity(candidate, eager=np.ones((8, 2), np.float32), reference=reference).passed is passed
+
+
+def test_zeros_must_stay_zeros() -> None:
+    zeros = np.zeros((2, 2))
+    assert numeric_parity(zeros.astype(np.float32), eager=zeros.astype(np.float32), reference=zeros).passed
+    parity = numeric_parity(np.full((2, 2), 1e-30, np.float32), eager=zeros.astype(np.float32), reference=zeros)
+    assert not parity.passed
+    assert parity.ratio > 1
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_never_passes(broken: float) -> None:
+    candidate = EAGER.copy()
+    candidate[0, 0] = broken
+    parity = numeric_parity(candidate, eager=EAGER, reference=REFERENCE)
+    assert parity.fault == "candidate has 1 values that are NaN or infinite"
+    assert not parity.passed
+    assert parity.ratio == math.inf
+    reference = REFERENCE.copy()
+    reference[0, :2] = broken
+    same = reference.astype(np.float32)
+    assert (
+        numeric_parity(same, eager=EAGER, reference=reference).fault
+        == "candidate has 2 values that are NaN or infinite"
+    )
+    assert numeric_parity(EAGER, eager=same, reference=REFERENCE).fault == "eager has 2 values that are NaN or infinite"
+    assert (
+        numeric_parity(EAGER, eager=EAGER, reference=reference).fault
+        == "reference has 2 values that are NaN or infinite"
+    )
+
+
+def test_nan_figures_do_not_pass() -> None:
+    assert not NumericParity(rmse=math.nan, rmse_bound=1, max_error=0, max_bound=1, values=1).passed
+    assert not NumericParity(rmse=0, rmse_bound=math.nan, max_error=0, max_bound=1, values=1).passed
+
+
+def test_shape_and_dtype_are_exact() -> None:
+    assert (
+        numeric_parity(EAGER[:5], eager=EAGER, reference=REFERENCE).fault == "shape is [5, 4], but [10, 4] was expected"
+    )
+    wide = EAGER.astype(np.float64)
+    assert numeric_parity(wide, eager=EAGER, reference=REFERENCE).fault == "dtype is float64, but float32 was expected"
+
+
+@pytest.mark.parametrize(
+    ("eager", "reference"),
+    [
+        pytest.param(EAGER[:0], REFERENCE[:0], id="empty"),
+        pytest.param(EAGER[:1], REFERENCE, id="shape"),
+    ],
+)
+def test_nothing_to_compare_is_an_error(eager: NDArray[np.float32], reference: NDArray[np.float64]) -> None:
+    with pytest.raises(
+        ValueError, match=r"eager has shape .* and reference .*, but equal, non-empty ones were expected"
+    ):
+        numeric_parity(EAGER, eager=eager, reference=reference)
+
+
+def test_one_perturbed_weight_is_reported() -> None:
+    rng = np.random.default_rng(0)
+    inputs, weight = rng.normal(size=(64, 100)), rng.normal(size=(100, 10))
+    eager = inputs.astype(np.float32) @ weight.astype(np.float32)
+    weight32 = weight.astype(np.float32)
+    assert numeric_parity(inputs.astype(np.float32) @ weight32, eager=eager, reference=inputs @ weight).passed
+    weight32[7, 3] += 1e-4
+    assert not numeric_parity(inputs.astype(np.float32) @ weight32, eager=eager, reference=inputs @ weight).passed
+
+
+def test_worst_is_the_one_furthest_beyond_its_bounds() -> None:
+    near = NumericParity(rmse=1, rmse_bound=2, max_error=1, max_bound=2, values=1)
+    far = NumericParity(rmse=1, rmse_bound=2, max_error=9, max_bound=2, values=1)
+    assert worst([near, far, near]) is far
