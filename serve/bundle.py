@@ -231,7 +231,7 @@ def decode_sealed(document: bytes, record_type: type[T], path: Path) -> T:
     check_seal(document, path)
     try:
         return msgspec.json.decode(document, type=record_type)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BundleError(f"{path} is not valid: {error}") from error
 
 

@@ -6,7 +6,7 @@ Source: github.com/kserve/open-inference-protocol and Triton's binary tensor and
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -60,27 +60,25 @@ class InferRequest:
     deadline_s: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Input:
+# msgspec structs, not dataclasses: msgspec 0.22 reads Raw, which puts off decoding, into no dataclass
+class _Input(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     datatype: str
     shape: tuple[int, ...]
-    parameters: dict[str, Any] = field(default_factory=dict)
-    data: msgspec.Raw = field(default_factory=msgspec.Raw)
+    parameters: dict[str, Any] = msgspec.field(default_factory=dict)
+    data: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Output:
+class _Output(msgspec.Struct, frozen=True, kw_only=True):
     name: str
-    parameters: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Head:
+class _Head(msgspec.Struct, frozen=True, kw_only=True):
     inputs: tuple[_Input, ...]
     id: str | None = None
     outputs: tuple[_Output, ...] = ()
-    parameters: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 _HEAD = msgspec.json.Decoder(_Head)
@@ -181,7 +179,7 @@ def encode_response(
 def _decode_head(head: bytes) -> _Head:
     try:
         return _HEAD.decode(head)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         if not any(word in head for word in _NOT_JSON):
             raise RequestError(f"the request is not valid: {error}") from error
     # Python's json reads NaN and Infinity; what follows reads each tensor's data once more by itself
@@ -191,7 +189,7 @@ def _decode_head(head: bytes) -> _Head:
             if "data" in tensor:
                 tensor["data"] = msgspec.Raw(json.dumps(tensor["data"]).encode())
         return msgspec.convert(loose, _Head)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise RequestError(f"the request is not valid: {error}") from error
 
 
