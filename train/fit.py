@@ -68,6 +68,7 @@ def fit(
     torch.backends.cudnn.deterministic = True
     torch.manual_seed(recipe.seed)  # right before the network is built: see the notes' numbers, 003 §0.4
     network = build_network(recipe.factory, recipe.factory_args).to(choice.device)
+    network = network.to(memory_format=torch.channels_last)  # images come as NHWC; without copies a step is 6 % faster
     image_input = ImageInput(recipe.mean, recipe.std).to(choice.device)
     history: list[EpochMetrics] = []
     weights: dict[str, Tensor] = {}
@@ -94,7 +95,10 @@ def fit(
 
 
 def _copy_weights(network: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
+    return {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in network.state_dict().items()
+    }
 
 
 def _record(

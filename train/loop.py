@@ -104,14 +104,14 @@ def train(
     """
     device = image_input.mean.device
     rows, test = to_device(dataset.train, device), to_device(dataset.test, device)
-    order_generator = torch.Generator().manual_seed(recipe.seed)  # on the CPU: the same order on every device
+    orders = _orders(len(rows.images), recipe.seed)
     augment = _augmentation(recipe, device)
     optimizer = _optimizer(network, recipe)
     for epoch in range(1, recipe.epochs + 1):
         start = time.perf_counter()
         network.train()
         totals = Totals(device)
-        order = torch.randperm(len(rows.images), generator=order_generator).to(device)
+        order = next(orders).to(device)
         for first in range(0, len(order), recipe.batch_size):
             index = order[first : first + recipe.batch_size]
             images, class_index = augment(rows.images[index]), rows.class_index[index]
@@ -164,6 +164,25 @@ def evaluate(
             if stop():
                 raise Stopped
     return totals.means()
+
+
+def _orders(rows: int, seed: int) -> Iterator[Tensor]:
+    """Yield the order of each epoch: the one that the notes' two DataLoaders give after ``manual_seed(seed)``.
+
+    Drawn on the CPU, so that it is the same on every device, and from a generator of its own.
+
+    Source: torch 2.15, torch/utils/data: `_BaseDataLoaderIter` draws a base seed, for the training and for the test
+    loader alike; `RandomSampler` draws the seed of the generator that permutes.
+    """
+    seeds = torch.Generator().manual_seed(seed)
+
+    def draw() -> int:
+        return int(torch.empty((), dtype=torch.int64).random_(generator=seeds).item())
+
+    while True:
+        draw()  # the training loader's base seed
+        yield torch.randperm(rows, generator=torch.Generator().manual_seed(draw()))
+        draw()  # the test loader's base seed
 
 
 def _augmentation(recipe: Recipe, device: torch.device) -> Callable[[Tensor], Tensor]:

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 from sklearn.metrics import accuracy_score, log_loss
+from torch.utils.data import DataLoader, TensorDataset
 
 from train.data import Dataset, load_dataset
 from train.device import choose_device
 from train.fit import Fitted, fit
-from train.loop import EVALUATION_BATCH, Stopped, Totals, TrainingError, evaluate, to_device, train
+from train.loop import EVALUATION_BATCH, Stopped, Totals, TrainingError, _orders, evaluate, to_device, train
 from train.models.image_input import ImageInput
 from train.recipes.recipe import Recipe
 from train.recipes.registry import RECIPES
@@ -147,3 +148,15 @@ def test_sgd_step_is_the_textbook_one(digits: Dataset) -> None:
     next(train(network, image_input, digits, recipe, watcher=Notebook()))
     for (name, parameter), gradient in zip(network.named_parameters(), gradients, strict=True):
         torch.testing.assert_close(parameter.detach(), before[name] - 0.5 * gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_rows_come_in_the_order_of_the_notes_data_loaders() -> None:
+    rows = TensorDataset(torch.arange(100))
+    training, test = DataLoader(rows, batch_size=32, shuffle=True), DataLoader(rows, batch_size=32)
+    torch.manual_seed(42)
+    orders = _orders(100, 42)
+    for _ in range(3):
+        expected = torch.cat([batch for (batch,) in training])
+        assert torch.equal(next(orders), expected)
+        list(test)
+    assert not torch.equal(next(orders), next(_orders(100, 42)))
