@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from serve.bundle import BundleError, Manifest
 from serve.parity import NumericParity, numeric_parity
 from serve.runner import Runner
+from serve.signature import describe_shape
 
 KINDS = ("held-out", "random", "zeros", "full")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -147,7 +148,7 @@ def check_fits(golden: Golden, manifest: Manifest) -> None:
             if values.dtype != spec.dtype or not fits:
                 raise BundleError(
                     f"golden.npz has {part} {name} as {values.dtype} {list(values.shape)}, but manifest.json says "
-                    f"{spec.dtype} {list(spec.shape)}; export the bundle again"
+                    f"{spec.dtype} {describe_shape(spec)}; export the bundle again"
                 )
 
 

@@ -48,5 +48,8 @@ def read_verdicts(manifest: Manifest, outputs: Mapping[str, NDArray[Any]]) -> li
 
 
 def _by_name(labels: tuple[str, ...], values: list[float]) -> dict[str, float]:
-    names = labels if len(labels) == len(values) else tuple(map(str, range(len(values))))
-    return dict(zip(names, values, strict=True))
+    if len(labels) != len(values):
+        return {str(index): value for index, value in enumerate(values)}
+    if len(set(labels)) != len(labels):  # ImageNet has two cranes: none may hide the other
+        labels = tuple(f"{label} ({i})" if labels.count(label) > 1 else label for i, label in enumerate(labels))
+    return dict(zip(labels, values, strict=True))
