@@ -1,5 +1,6 @@
 """Runs an ONNX graph on exactly the provider that was asked for."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -84,6 +85,9 @@ def _open_session(graph: bytes, *, name: str, provider: Provider, threads: int |
     options.inter_op_num_threads = 1
     options.log_severity_level = _SEVERITY_ERROR
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads would burn their cores
+    # a graph can name files that hold its weights, relative to the working directory, "../" included; in a bundle all
+    # is in the one file whose digest was checked, so there is no folder for others
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     providers: list[object] = [provider]
     if provider == "CUDAExecutionProvider":
         ort.preload_dlls()
