@@ -31,6 +31,7 @@ FASHION_TINYVGG = Recipe(
     optimizer="sgd",
     learning_rate=0.1,
     batch_size=32,
+    threads=2,
     epochs=3,
     seed=42,
     notes_accuracy=0.8838,
