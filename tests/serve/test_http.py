@@ -110,9 +110,11 @@ def test_large_images_go_one_at_a_time_to_the_same_answer(tiny) -> None:
 
 
 def test_a_model_of_numbers_takes_no_images(tmp_path: Path) -> None:
-    with Classifier.open(write_tabular_bundle(tmp_path / "b"), provider="cpu") as tabular:
-        with TestClient(create_app({"tabular": tabular})) as client:
-            message = sentence(client.post("/predict/tabular", content=picture()), 400)
+    with (
+        Classifier.open(write_tabular_bundle(tmp_path / "b"), provider="cpu") as tabular,
+        TestClient(create_app({"tabular": tabular})) as client,
+    ):
+        message = sentence(client.post("/predict/tabular", content=picture()), 400)
     assert message.startswith("model tabular takes no images, but features float32 [batch, 3]")
 
 
@@ -211,27 +213,31 @@ def test_draining_is_not_ready(tiny) -> None:
 
 
 def test_a_model_that_is_not_ready_says_why(tmp_path: Path) -> None:
-    with Classifier.open(write_tiny_bundle(tmp_path / "b", perturbed=0.01), provider="cpu") as broken:
-        with TestClient(create_app({"tiny": broken})) as client:
-            for response in (
-                client.get("/v2/health/ready"),
-                client.get("/v2/models/tiny/ready"),
-                client.post("/predict/tiny", content=picture()),
-                client.post("/v2/models/tiny/infer", json=infer_json(1)),
-            ):
-                assert "does not reproduce its golden outputs" in sentence(response, 503)
-            assert client.post("/v2/repository/index").json()[0]["state"] == "UNAVAILABLE"
+    with (
+        Classifier.open(write_tiny_bundle(tmp_path / "b", perturbed=0.01), provider="cpu") as broken,
+        TestClient(create_app({"tiny": broken})) as client,
+    ):
+        for response in (
+            client.get("/v2/health/ready"),
+            client.get("/v2/models/tiny/ready"),
+            client.post("/predict/tiny", content=picture()),
+            client.post("/v2/models/tiny/infer", json=infer_json(1)),
+        ):
+            assert "does not reproduce its golden outputs" in sentence(response, 503)
+        assert client.post("/v2/repository/index").json()[0]["state"] == "UNAVAILABLE"
 
 
 def test_a_model_fault_is_500_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with Classifier.open(write_lookup_bundle(tmp_path / "b"), provider="cpu") as lookup:
-        with TestClient(create_app({"lookup": lookup})) as client:
-            tensor = {"name": "index", "shape": [1, 1], "datatype": "INT64", "data": [5]}
-            with caplog.at_level(logging.ERROR):
-                response = client.post("/v2/models/lookup/infer", json={"inputs": [tensor]})
-            assert "the graph failed on this request" in sentence(response, 500)
-            assert "/v2/models/lookup/infer failed" in caplog.text
-            assert client.post("/v2/models/lookup/infer", json={"inputs": [tensor | {"data": [4]}]}).status_code == 200
+    with (
+        Classifier.open(write_lookup_bundle(tmp_path / "b"), provider="cpu") as lookup,
+        TestClient(create_app({"lookup": lookup})) as client,
+    ):
+        tensor = {"name": "index", "shape": [1, 1], "datatype": "INT64", "data": [5]}
+        with caplog.at_level(logging.ERROR):
+            response = client.post("/v2/models/lookup/infer", json={"inputs": [tensor]})
+        assert "the graph failed on this request" in sentence(response, 500)
+        assert "/v2/models/lookup/infer failed" in caplog.text
+        assert client.post("/v2/models/lookup/infer", json={"inputs": [tensor | {"data": [4]}]}).status_code == 200
 
 
 class Held:

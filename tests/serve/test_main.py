@@ -1,0 +1,247 @@
+"""``python -m serve`` as an operator meets it: what it says, how it fails, how it stops."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serve.__main__ import main
+from serve.bundle import CertificateHead, encode_sealed, read_bundle
+from serve.listen import AddressError, bind, url_of
+from tests.serve.tiny_bundle import write_tiny_bundle
+
+START_S = 30
+
+
+@contextmanager
+def serving(*args: object) -> Iterator[tuple["subprocess.Popen[str]", str, str]]:
+    """Start a server on a free port; yield the process, its address and what it said until it was ready."""
+    command = [sys.executable, "-m", "serve", *map(str, args), "--port", "0", "--threads", "1", "--provider", "cpu"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=Path.cwd())
+    alarm = threading.Timer(START_S, process.kill)
+    alarm.start()
+    assert process.stderr is not None
+    said = ""
+    try:
+        for line in process.stderr:
+            said += line
+            if line.startswith("ready in"):
+                break
+        found = re.search(r"(http://127\.0\.0\.1:\d+)/v2/", said)
+        assert found, said
+        yield process, found.group(1), said
+    finally:
+        alarm.cancel()
+        process.kill()
+        process.wait(START_S)
+        process.stderr.close()
+
+
+def get(url: str | urllib.request.Request) -> tuple[int, Any]:
+    try:
+        with urllib.request.urlopen(url) as response:
+            return response.status, json.loads(response.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read())
+
+
+def lets_in(url: str) -> bool:
+    try:
+        get(f"{url}/v2/health/live")
+    except OSError:  # refused, or reset while the server closed its socket
+        return False
+    return True
+
+
+def test_it_says_what_it_serves_and_stops_cleanly(tiny_path: Path) -> None:
+    with serving(tiny_path) as (process, url, said):
+        assert get(f"{url}/v2/health/ready") == (200, {"ready": True})
+        assert f"tiny  {tiny_path}" in said
+        assert f"sha256 {read_bundle(tiny_path).manifest.sha256}" in said
+        assert "CPUExecutionProvider, float32 (asked for)" in said
+        assert "certificate  none, so not certified; make one with `python -m evaluate parity" in said
+        assert re.search(r"golden +12 inputs reproduced at batch sizes 1 and 64, error at most 0\.\d\d x bound", said)
+        assert f"page   {url}/" in said
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(START_S) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == "stopped, after every accepted request was answered\n"
+
+
+def test_interrupt_stops_it_too(tiny_path: Path) -> None:
+    with serving(tiny_path, "--no-page") as (process, _, said):
+        assert "page " not in said
+        process.send_signal(signal.SIGINT)
+        assert process.wait(START_S) == 0
+
+
+def test_what_was_accepted_is_answered_after_sigterm(tiny_path: Path) -> None:
+    with serving(tiny_path, "--no-page") as (process, url, _):
+        host, port = url.removeprefix("http://").split(":")
+        body = bytes(64 * 2)
+        head = (
+            "POST /v2/models/tiny/infer HTTP/1.1\r\nHost: localhost\r\n"
+            f"Inference-Header-Content-Length: 0\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        with socket.create_connection((host, int(port)), timeout=START_S) as connection:
+            connection.sendall(head.encode() + body[:64])
+            get(f"{url}/v2/health/live")  # answered, so the request above has been taken up
+            process.send_signal(signal.SIGTERM)
+            while lets_in(url):
+                pass
+            connection.sendall(body[64:])
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200 OK")
+        assert process.wait(START_S) == 0
+
+
+def test_a_failed_golden_check_stays_up_and_says_why(tmp_path: Path) -> None:
+    with serving(write_tiny_bundle(tmp_path / "b", perturbed=0.01), "--no-page") as (process, url, said):
+        assert "golden       NOT READY: model tiny does not reproduce its golden outputs on this machine" in said
+        status, body = get(f"{url}/v2/health/ready")
+        assert status == 503
+        assert "does not reproduce" in body["error"]
+        assert get(f"{url}/v2/health/live")[0] == 200
+        process.terminate()
+        assert process.wait(START_S) == 0
+
+
+def test_a_foreign_name_is_refused_unless_allowed(tiny_path: Path) -> None:
+    with serving(tiny_path, "--no-page", "--allow-host", "my.proxy") as (_, url, _said):
+        for host, status in (("my.proxy", 200), ("evil.example", 403)):
+            assert get(urllib.request.Request(f"{url}/v2", headers={"Host": host}))[0] == status
+
+
+def certify(bundle: Path, *, passed: bool) -> None:
+    head = CertificateHead(sha256="0" * 64, bundle_sha256=read_bundle(bundle).manifest.sha256, passed=passed)
+    (bundle / "certificate.json").write_bytes(encode_sealed(head))
+
+
+def test_a_certificate_is_named(tmp_path: Path) -> None:
+    certify(write_tiny_bundle(tmp_path / "b"), passed=True)
+    with serving(tmp_path / "b", "--no-page") as (_, _, said):
+        assert "certificate  passed" in said
+
+
+def test_a_failed_certificate_is_served_on_demand_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    certify(write_tiny_bundle(tmp_path / "b"), passed=False)
+    assert fail(capsys, tmp_path / "b").endswith(
+        "has a certificate that says parity failed, so this is not the model that was trained; "
+        "see `python -m evaluate parity`, or serve it all the same with --allow-failed"
+    )
+    with serving(tmp_path / "b", "--no-page", "--allow-failed") as (_, _, said):
+        assert "certificate  FAILED: this is not the model that was trained" in said
+
+
+def fail(capsys: pytest.CaptureFixture[str], *args: object) -> str:
+    """Run a command that cannot be carried out; return its one sentence."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        assert main([*map(str, args), "--port", "0", "--provider", "cpu"]) == 2
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    said = capsys.readouterr()
+    assert said.out == ""
+    *_, last = said.err.splitlines()
+    assert last.startswith("error: ")
+    return last.removeprefix("error: ")
+
+
+def test_no_bundle_at_the_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "does not exist, but a bundle directory was expected; make one with `python -m export RUN`" in fail(
+        capsys, tmp_path / "nothing"
+    )
+    assert fail(capsys).startswith("no bundle is given, but at least one was expected; make one with")
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "graph.onnx", "golden.npz", "model-card.md"])
+def test_an_altered_bundle(tiny_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    bundle = Path(shutil.copytree(tiny_path, tmp_path / "b"))
+    content = bytearray((bundle / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (bundle / name).write_bytes(content)
+    assert re.search(rf"{re.escape(name)} has sha256 .{{12}}…, but ", fail(capsys, bundle))
+
+
+def test_two_bundles_of_one_name(tiny_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = write_tiny_bundle(tmp_path / "other")
+    assert fail(capsys, tiny_path, other) == (
+        f"{tiny_path} and {other} are both named tiny, but each name is served once; "
+        "leave one out, or export one under another name"
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--threads", 0), "--threads is 0, but must be at least 1"),
+        (("--max-batch", 0), "--max-batch is 0, but must be at least 1"),
+        (("--max-queue-rows", -1), "--max-queue-rows is -1, but must be at least 1"),
+        (("--max-body-mib", 0), "--max-body-mib is 0, but must be at least 1"),
+        (("--host", "no.such.host.invalid"), "host no.such.host.invalid cannot be resolved"),
+    ],
+)
+def test_flags(tiny_path: Path, capsys: pytest.CaptureFixture[str], flags: tuple[object, ...], message: str) -> None:
+    assert fail(capsys, tiny_path, *flags).startswith(message)
+
+
+def test_addresses() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(
+            AddressError, match=rf"port {port} of 127\.0\.0\.1 is in use by another program; stop that, or use"
+        ):
+            bind("127.0.0.1", port)
+    with pytest.raises(
+        AddressError, match=r"port 0 of 192\.0\.2\.1 cannot be listened on \(.*\); use another --host or"
+    ):
+        bind("192.0.2.1", 0)
+    with bind("0.0.0.0", 0) as everywhere:  # noqa: S104 - for an instant, and nobody listens
+        assert url_of(everywhere) == f"http://127.0.0.1:{everywhere.getsockname()[1]}"
+
+
+def test_a_port_in_use_exits_2(tiny_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        command = [sys.executable, "-m", "serve", str(tiny_path), "--port", str(taken.getsockname()[1])]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path.cwd(), env=os.environ)
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: port \d+ of 127\.0\.0\.1 is in use by another program; .*\n", done.stderr)
+    assert done.stdout == ""
+
+
+def test_a_port_out_of_range(tiny_path: Path) -> None:
+    command = [sys.executable, "-m", "serve", str(tiny_path), "--port", "65536"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path.cwd())
+    assert (done.returncode, done.stderr) == (2, "error: --port is 65536, but must lie in 0 to 65535\n")
+
+
+def test_help_is_light() -> None:
+    code = """
+import sys
+sys.argv = ["serve", "--help"]
+from serve.__main__ import main
+try:
+    main()
+except SystemExit as stop:
+    print(stop.code, {"numpy", "onnxruntime", "starlette", "uvicorn", "gradio", "torch"} & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.cwd())
+    assert done.stdout.endswith("0 set()\n")
