@@ -19,6 +19,7 @@ from serve.page.show import (
     details_html,
     error_html,
     examples_html,
+    hint_html,
     tables_html,
     title_html,
     verdict_html,
@@ -33,7 +34,7 @@ _AT_ONCE = 4  # decoded at the same time: each may have 64 million pixels
 _DELETE_EVERY_S, _DELETE_AFTER_S = 300, 900
 
 Shown = tuple[str, dict[str, float] | None, str]  # verdict or error, probabilities, details
-_NOTHING: Shown = ("", None, "")
+_NOTHING: Shown = (hint_html(), None, "")
 
 
 def build_app(classifiers: Mapping[str, Classifier]) -> tuple[fastapi.FastAPI, ASGIApp]:
@@ -112,12 +113,12 @@ class _Panel:
             concurrency_id="predict",
         )
 
-    def show(self, predict: Callable[[], Seen], *, truth: str | None = None) -> Shown:
+    def show(self, source: str, predict: Callable[[], Seen], *, truth: str | None = None) -> Shown:
         """Fill the outputs with a prediction, or with the sentence that says why there is none."""
         seen = seen_or_sentence(predict)
         if isinstance(seen, str):
             return _error(seen)
-        return verdict_html(seen, truth), seen.verdict.values, details_html(seen, self.classifier, self.proof)
+        return verdict_html(seen, source, truth), seen.verdict.values, details_html(seen, self.classifier, self.proof)
 
 
 def _lay_out(classifier: Classifier) -> None:
@@ -145,7 +146,11 @@ def _lay_out(classifier: Classifier) -> None:
                 )
                 again = gr.Button("Predict", variant="primary")
         with gr.Column(min_width=300):
-            outputs = (_html(""), gr.Label(label="Probabilities", num_top_classes=10, show_heading=False), _html(""))
+            outputs = (
+                _html(hint_html()),
+                gr.Label(label="Probabilities", num_top_classes=10, show_heading=False),
+                _html(""),
+            )
             _html(closed_set_html(manifest.labels))
     panel = _Panel(classifier=classifier, proof=certified(classifier.bundle), outputs=outputs)
     if pad is not None:
@@ -156,7 +161,7 @@ def _lay_out(classifier: Classifier) -> None:
 
 def _connect_pad(panel: _Panel, pad: gr.HTML) -> None:
     def drawn(event: gr.EventData) -> Shown:
-        return panel.show(lambda: see_drawing(panel.classifier, _sent(event, "image")))
+        return panel.show("Drawing", lambda: see_drawing(panel.classifier, _sent(event, "image")))
 
     panel.on(pad.submit, drawn)
     panel.on(pad.clear, lambda: _NOTHING)
@@ -164,7 +169,7 @@ def _connect_pad(panel: _Panel, pad: gr.HTML) -> None:
 
 def _connect_image(panel: _Panel, image: gr.Image, again: gr.Button) -> None:
     def changed(file: dict[str, Any] | None) -> Shown:
-        return _NOTHING if file is None else panel.show(lambda: see_file(panel.classifier, Path(file["path"])))
+        return _NOTHING if file is None else panel.show("Image", lambda: see_file(panel.classifier, Path(file["path"])))
 
     def asked(file: dict[str, Any] | None) -> Shown:
         return changed(file) if file else _error("There is no image yet: upload one, take one or paste one.")
@@ -184,7 +189,7 @@ def _lay_out_examples(panel: _Panel) -> None:
         if not isinstance(index, int) or not 0 <= index < len(examples):
             return _error("There is no such example; reload the page.")
         example = examples[index]
-        return panel.show(lambda: see_pixels(panel.classifier, example.pixels), truth=example.label)
+        return panel.show("Held-out image", lambda: see_pixels(panel.classifier, example.pixels), truth=example.label)
 
     panel.on(row.select, chosen)
 

@@ -95,4 +95,8 @@ class LazyPage:
 def _load(classifiers: Mapping[str, Classifier]) -> "tuple[FastAPI, ASGIApp]":
     from serve.page.build import build_app
 
-    return build_app(classifiers)
+    async def build() -> "tuple[FastAPI, ASGIApp]":
+        return build_app(classifiers)
+
+    # where no loop runs, Gradio (6.31) makes one for each lock and closes none: gradio/utils.py, safe_get_lock
+    return asyncio.run(build())

@@ -80,12 +80,19 @@ def examples_html(examples: list[Example], name: str) -> str:
     )
 
 
-def verdict_html(seen: Seen, truth: str | None = None) -> str:
-    """Return the answer in words, with a warning where a second label is nearly as likely."""
+def verdict_html(seen: Seen, source: str, truth: str | None = None) -> str:
+    """Return the answer in words, with a warning where a second label is nearly as likely.
+
+    Args:
+        seen: The prediction.
+        source: What was predicted, such as ``Drawing``.
+        truth: Its true label, where it is known.
+    """
     ranked = sorted(seen.verdict.values.items(), key=lambda item: item[1], reverse=True)
     (best, first), (runner_up, second) = ranked[0], ranked[1]
     parts = [
-        f'<p class="fx-verdict"><strong>{escaped(best)}</strong> with probability <strong>{first:.4f}</strong></p>'
+        f'<p class="fx-source">{escaped(source)}</p>',
+        f'<p class="fx-verdict"><strong>{escaped(best)}</strong> with probability <strong>{first:.4f}</strong></p>',
     ]
     if truth is not None:
         agrees = "which agrees" if truth == best else "so this answer is wrong"
@@ -116,6 +123,11 @@ def details_html(seen: Seen, classifier: Classifier, proof: str) -> str:
     picture = f'<img class="fx-seen" src="{png_url(seen.pixels)}" alt="The image as the model saw it">'
     caption = f"<figcaption>What the model saw: {width} by {height} pixels</figcaption>"
     return f'<figure class="fx-figure">{picture}{caption}</figure><dl class="fx-provenance">{provenance}</dl>'
+
+
+def hint_html() -> str:
+    """Say how to begin, where the answer will stand."""
+    return '<p class="fx-note">The answer appears here: draw, give an image, or click an example.</p>'
 
 
 def error_html(message: str) -> str:
