@@ -74,7 +74,7 @@ class PageClient:
         outcome = await self.outcome()
         assert outcome["success"], outcome
         verdict, label, details = outcome["output"]["data"]
-        confidences = None if label is None else label["confidences"]
+        confidences = None if label is None else label.get("confidences")
         probabilities = None if confidences is None else {item["label"]: item["confidence"] for item in confidences}
         return Reply(verdict=verdict, probabilities=probabilities, details=details)
 
