@@ -165,7 +165,7 @@ def test_all_bodies_together_have_a_cap(tiny) -> None:
         response = client.post("/predict/tiny", content=bytes(1001))
         assert "the requests being answered hold 0 bytes, and at most 1,000 are held at once" in sentence(response, 429)
         assert response.headers["retry-after"] == "1"
-        for _ in range(3):  # what is done is given back
+        for _ in range(20):  # what is done is given back: together they are more than the cap
             assert client.post("/predict/tiny", content=picture()).status_code == 200
 
 
