@@ -35,7 +35,7 @@ def list_files(source: str) -> list[Path]:
     """Return the files a source names.
 
     A folder is searched for image files by suffix, folders inside it included, in sorted order; hidden files and links
-    to folders are passed over. A pattern takes every file it matches, sorted; ``**`` does not enter links to folders.
+    to folders are passed over. A pattern takes every file it matches, sorted; ``**`` enters no links to folders.
     A text file lists one path per line, relative to the working directory; its order and repetitions are kept. A file
     with an image suffix is that one image.
 
@@ -98,10 +98,15 @@ def _in_folder(folder: Path) -> list[Path]:
 def _in_pattern(pattern: Path) -> list[Path]:
     parts = pattern.parts
     fixed = next(position for position, part in enumerate(parts) if any(sign in part for sign in _MAGIC))
+    base, rest = Path(*parts[:fixed]), parts[fixed:]
+    hidden = any(part.startswith(".") for part in rest)  # as in a shell, only a pattern that names a dot finds one
     try:
-        return sorted(path for path in Path(*parts[:fixed]).glob(str(Path(*parts[fixed:]))) if path.is_file())
+        found = [path for path in base.glob(str(Path(*rest))) if path.is_file()]
     except ValueError as error:
         raise SourceError(f"pattern {pattern} is not valid ({error}); write ** as a whole path part") from None
+    return sorted(
+        path for path in found if hidden or not any(part.startswith(".") for part in path.relative_to(base).parts)
+    )
 
 
 def _in_list(path: Path) -> list[Path]:
