@@ -63,7 +63,7 @@ def test_watcher_sees_every_row_and_epoch() -> None:
     assert tuple(watcher.epochs) == fitted.history
     assert [metrics.epoch for metrics in watcher.epochs] == [1, 2]
     assert [entry for entry in watcher.rows if entry[1] == 1437] == [(1, 1437, 1437), (2, 1437, 1437)]
-    assert len(watcher.rows) == 2 * 23
+    assert len(watcher.rows) == 2 * 45
 
 
 def test_evaluation_is_weighted_by_rows_and_without_dropout(digits: Dataset) -> None:
@@ -108,7 +108,7 @@ def test_loss_that_is_no_number_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("batches", "epochs"),
-    [pytest.param(22, 0, id="first-epoch"), pytest.param(24, 1, id="second-epoch"), pytest.param(47, 2, id="never")],
+    [pytest.param(44, 0, id="first-epoch"), pytest.param(46, 1, id="second-epoch"), pytest.param(91, 2, id="never")],
 )
 def test_stop_keeps_the_last_whole_epoch(digits: Dataset, batches: int, epochs: int) -> None:
     watcher = Notebook()

@@ -61,7 +61,7 @@ def test_record_says_what_was_done(fitted: Fitted) -> None:
     assert (run.factory, run.factory_args) == (recipe.factory, recipe.factory_args)
     assert (run.preprocessing, run.mean, run.std) == (recipe.preprocessing, recipe.mean, recipe.std)
     assert (run.epochs, run.epochs_done, run.finished, run.seed, run.threads) == (2, 2, True, 42, 1)
-    assert (run.batch_size, run.learning_rate, run.optimizer) == (64, 0.002, "adam")
+    assert (run.batch_size, run.learning_rate, run.optimizer) == (32, 0.001, "adam")
     assert (run.device, run.device_reason, run.parameters) == ("cpu", "asked for", 121_994)
     assert (run.data.name, run.data.root, run.data.train_rows, run.data.test_rows) == ("digits", "unused", 1437, 360)
     assert run.metrics["test_top1_accuracy"] == fitted.history[-1].test_top1_accuracy
