@@ -12,7 +12,6 @@ RUN := runs/$(RECIPE)
 BUNDLE := bundles/$(RECIPE)
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.DELETE_ON_ERROR:
 .PHONY: help setup demo test check clean
 
 help: ## Show the targets
@@ -20,7 +19,7 @@ help: ## Show the targets
 
 setup: $(VENV)/.train ## Create .venv with all that training, exporting, evaluating and serving need
 
-demo: $(BUNDLE)/certificate.json ## Train, export, certify and serve at http://127.0.0.1:8000 (RECIPE=digits PORT=8000)
+demo: bundles/.$(RECIPE).certified ## Train, export, certify and serve at http://127.0.0.1:8000 (RECIPE=digits PORT=8000)
 	@echo "== 4/4 serve $(BUNDLE); Ctrl-C ends it"
 	@exec $(PY) -m serve $(BUNDLE) --host $(HOST) --port $(PORT) --open
 
@@ -36,17 +35,22 @@ check: $(VENV)/.dev ## Lint, formatting, types
 clean: ## Remove environments, runs, bundles and caches
 	rm -rf $(VENV) $(BASE) runs bundles build *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
-$(RUN)/run.json: | $(VENV)/.train
+# The stamps are written on success only: a run stopped by Ctrl-C, or a bundle that fails parity, is not passed on.
+runs/.$(RECIPE).trained: | $(VENV)/.train
 	@echo "== 1/4 train $(RECIPE)"
-	@$(PY) -m train run $(RECIPE)
+	@if grep -qs '"finished": true' $(RUN)/run.json; then echo "   $(RUN) is trained already; make clean starts anew"; \
+	else $(PY) -m train run $(RECIPE); fi
+	@touch $@
 
-$(BUNDLE)/manifest.json: $(RUN)/run.json
+bundles/.$(RECIPE).exported: runs/.$(RECIPE).trained
 	@echo "== 2/4 export $(RUN): ONNX and TorchScript, preprocessing inside the graph"
 	@$(PY) -m export $(RUN) --out $(BUNDLE)
+	@touch $@
 
-$(BUNDLE)/certificate.json: $(BUNDLE)/manifest.json
+bundles/.$(RECIPE).certified: bundles/.$(RECIPE).exported
 	@echo "== 3/4 certify $(BUNDLE): exported graphs against PyTorch in float64"
 	@$(PY) -m evaluate parity $(BUNDLE)
+	@touch $@
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else f"{sys.executable} is Python {sys.version.split()[0]}, but 3.11 to 3.13 is needed; call make with PYTHON=python3.12, say")'

@@ -85,6 +85,11 @@ def main(args: list[str] | None = None) -> int:
     from rich.console import Console
     from rich.status import Status
 
+    from train.extra import explain_missing
+    from train.threads import limit_spinning
+
+    limit_spinning()
+
     try:
         with Status("loading torch", console=Console(stderr=True)) as status:
             if isinstance(command, Parity):
@@ -92,6 +97,9 @@ def main(args: list[str] | None = None) -> int:
             if isinstance(command, Accuracy):
                 return _accuracy(command, status)
             return _bench(command, status)
+    except ModuleNotFoundError as error:
+        print(f"error: {explain_missing(error)}", file=sys.stderr)
+        return 2
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -37,6 +37,11 @@ def main(args: list[str] | None = None) -> int:
     from rich.console import Console
     from rich.status import Status
 
+    from train.extra import explain_missing
+    from train.threads import limit_spinning
+
+    limit_spinning()
+
     console = Console(stderr=True, highlight=False)
     start = time.perf_counter()
     root = command.data_root or (Path(os.environ["DATA_ROOT"]) if os.environ.get("DATA_ROOT") else None)
@@ -54,6 +59,9 @@ def main(args: list[str] | None = None) -> int:
             console.print(f"exporting {command.run} to {out}")
             status.update("writing the graphs")
             manifest = write_bundle(out, draft, formats=command.formats, on_step=report)
+    except ModuleNotFoundError as error:
+        print(f"error: {explain_missing(error)}", file=sys.stderr)
+        return 2
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

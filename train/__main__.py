@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 
 import tyro
 
+from train.extra import explain_missing
 from train.recipes.recipe import Recipe, RecipeError
 from train.recipes.registry import RECIPES, find_recipe
-
-SPIN_COUNT = "10000"
+from train.threads import limit_spinning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(command: RunCommand, recipe: Recipe) -> int:
-    # OpenMP threads of torch spin for milliseconds after each operation; with other processes on the same cores that
-    # made a step of a small network ten times slower. Some microseconds of spinning lose nothing on an idle machine.
-    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+    limit_spinning()
     from rich.console import Console
 
     from train.interrupt import stop_on_signal
@@ -111,6 +109,8 @@ def _run(command: RunCommand, recipe: Recipe) -> int:
                     write_run(out, fitted.run, fitted.weights, fitted.history, overwrite=command.overwrite)
             except (DataError, DeviceError, TrainingError, RunError) as error:
                 return _trouble(error)
+        except ModuleNotFoundError as error:
+            return _trouble(explain_missing(error))
         except KeyboardInterrupt:
             print("stopped at once; nothing was written", file=sys.stderr)
             return stop.exit_code
@@ -153,7 +153,7 @@ def _recipes_table() -> str:
     )
 
 
-def _trouble(error: Exception) -> int:
+def _trouble(error: Exception | str) -> int:
     print(f"error: {error}", file=sys.stderr)
     return 2
 
