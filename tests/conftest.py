@@ -1,4 +1,4 @@
-"""Fixtures that more than one package's tests use: real data where it is, and one trained, exported, certified bundle."""
+"""Fixtures that more than one package's tests use: real data, and one trained, exported, certified bundle."""
 
 import os
 import subprocess

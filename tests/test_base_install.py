@@ -47,7 +47,12 @@ def test_the_base_install_has_no_torch(base_python: str, base_environment: dict[
 def test_what_needs_the_train_extra_says_so(base_python: str, base_environment: dict[str, str], tmp_path: Path) -> None:
     for command in (["train", "run", "digits"], ["export", "runs/digits"], ["evaluate", "parity", "bundles/digits"]):
         result = subprocess.run(
-            [base_python, "-m", *command], cwd=tmp_path, env=base_environment, capture_output=True, text=True, check=False
+            [base_python, "-m", *command],
+            cwd=tmp_path,
+            env=base_environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert result.returncode == 2, result.stderr
         assert "pip install 'facsimile[train]'" in result.stderr

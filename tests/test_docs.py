@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,9 @@ def test_every_dependency_has_its_reason() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     reasons = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
     constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8").lower().replace("_", "-")
-    for requirement in [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]:
+    for requirement in chain(project["dependencies"], *project["optional-dependencies"].values()):
         name = re.match(r"[A-Za-z0-9._-]+", requirement).group()
-        assert re.search(rf"(\| |, ){re.escape(name)}(\[| |,)", reasons), f"{name} has no reason in docs/dependencies.md"
+        assert re.search(rf"(\| |, ){re.escape(name)}(\[| |,)", reasons), (
+            f"{name} has no reason in docs/dependencies.md"
+        )
         assert re.search(rf"^{re.escape(name)}==", constraints, re.MULTILINE), f"{name} is not pinned"

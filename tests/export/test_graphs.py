@@ -105,7 +105,7 @@ def test_a_branch_on_data_is_refused_by_torchscript(tmp_path: Path) -> None:
 
 
 def test_a_branch_on_data_is_refused_by_onnx(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="Branch cannot be exported to ONNX .* look for branches or loops on data"):
+    with pytest.raises(ExportError, match=r"Branch cannot be exported to ONNX .* look for branches or loops on data"):
         export_onnx(Branch().eval(), EXAMPLE, tmp_path / "graph.onnx", inputs=INPUTS, outputs=OUTPUTS)
 
 
@@ -117,7 +117,7 @@ def test_a_frozen_batch_is_refused_by_torchscript(tmp_path: Path) -> None:
 
 
 def test_a_frozen_batch_is_refused_by_onnx(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="frozen batch size|cannot be exported to ONNX"):
+    with pytest.raises(ExportError, match=r"frozen batch size|cannot be exported to ONNX"):
         export_onnx(FrozenReshape().eval(), EXAMPLE, tmp_path / "graph.onnx", inputs=INPUTS, outputs=OUTPUTS)
 
 

@@ -11,5 +11,5 @@ def test_a_package_of_the_extra_is_named_with_the_remedy() -> None:
 
 
 def test_any_other_missing_module_is_a_fault_of_ours() -> None:
-    with pytest.raises(ModuleNotFoundError, match="No module named 'train.nothing'"):
+    with pytest.raises(ModuleNotFoundError, match=r"No module named 'train\.nothing'"):
         explain_missing(ModuleNotFoundError("No module named 'train.nothing'", name="train.nothing"))

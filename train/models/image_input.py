@@ -21,7 +21,9 @@ class ImageInput(nn.Module):
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
         if len(mean) != len(std):
-            raise ValueError(f"mean has {len(mean)} channels, but std has {len(std)}; give one value per channel to both")
+            raise ValueError(
+                f"mean has {len(mean)} channels, but std has {len(std)}; give one value per channel to both"
+            )
         if not all(value > 0 for value in std):
             raise ValueError(f"std is {std}, but every value must be above 0")
         self.identity = not any(mean) and all(value == 1 for value in std)
