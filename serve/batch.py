@@ -1,6 +1,7 @@
 """Predict many image files into one table: `python -m serve.batch BUNDLE SOURCE --out predictions.parquet`."""
 
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ class Options:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     options = tyro.cli(Options, prog="python -m serve.batch", args=argv)
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # odd metadata in the images that people have
 
     from serve.batch_job import run_job
     from serve.batch_parts import OutputError

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from serve.bundle import CERTIFICATE, Bundle, Manifest, check_certificate
+from serve.announce import read_certified
+from serve.bundle import Bundle, Manifest
 from serve.classifier import Classifier
 from serve.page.predict import Seen
 
@@ -27,11 +28,7 @@ class Example:
 
 def certified(bundle: Bundle) -> str:
     """Say what the certificate says of the bundle: ``certified``, ``parity FAILED`` or ``not certified``."""
-    path = bundle.path / CERTIFICATE
-    if not path.is_file():
-        return "not certified"
-    head = check_certificate(path.read_bytes(), path, bundle.manifest)
-    return "certified" if head.passed else "parity FAILED"
+    return {"passed": "certified", "failed": "parity FAILED", "none": "not certified"}[read_certified(bundle)]
 
 
 def choose_examples(classifier: Classifier) -> list[Example]:
