@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent
+
 
 @dataclass(slots=True, kw_only=True)
 class Served:
@@ -31,7 +33,7 @@ def serving(
     process = subprocess.Popen(
         [python, "-m", "serve", *args, "--port", "0"],
         cwd=cwd,
-        env=dict(environment) if environment is not None else {**os.environ},
+        env=dict(environment) if environment is not None else {**os.environ, "PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -52,4 +54,6 @@ def serving(
             _, rest = process.communicate(timeout=30)
         finally:
             process.kill()
+            process.wait()
+            process.stderr.close()
     assert process.returncode == 0, f"the server exited {process.returncode}:\n{said}{rest}"

@@ -1,11 +1,7 @@
 """A real server with a trained model, and a real Chromium to open its page."""
 
 import os
-import re
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +11,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.conftest import ROOT
+from tests.serving import Served, serving
 
 ARGUMENTS = (
     "--headless=new",
@@ -30,27 +26,6 @@ ARGUMENTS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
-    """A running server.
-
-    Attributes:
-        url: Where it listens, without a slash at the end.
-        bundle: What it serves.
-        process: The server.
-    """
-
-    url: str
-    bundle: Path
-    process: subprocess.Popen[str]
-
-    def predict(self, image: bytes) -> dict:
-        """Return what the API answers for an image file."""
-        response = httpx.post(f"{self.url}/predict/digits", content=image)
-        assert response.status_code == 200, response.text
-        return dict(response.json())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
     """A page that is open in the browser, with every address it asked for."""
 
@@ -62,37 +37,6 @@ class Visit:
         return [url for url in self.addresses if urlsplit(url).hostname not in {"127.0.0.1", None}]
 
 
-def start_server(bundle: Path) -> Served:
-    """Start ``python -m serve`` on a free port and wait until it is ready."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "serve", str(bundle), "--port", "0", "--provider", "cpu"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    told = ""
-    for line in process.stderr:
-        told += line
-        if line.startswith("ready in"):
-            address = re.search(r"page +(http://127\.0\.0\.1:\d+)/", told)
-            assert address is not None, told
-            return Served(url=address.group(1), bundle=bundle, process=process)
-    raise AssertionError(f"the server did not start: {told}")
-
-
-def stop_server(served: Served) -> int:
-    """Ask a server to stop, as a container would, and return its exit status."""
-    served.process.send_signal(signal.SIGTERM)
-    try:
-        return served.process.wait(timeout=20)
-    finally:
-        served.process.kill()
-        served.process.wait()
-        assert served.process.stderr is not None
-        served.process.stderr.close()
-
-
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Path of a Chromium."""
@@ -100,11 +44,12 @@ def chromium() -> str:
         filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
     )
     if found is None:
-        pytest.skip("no Chromium is installed (set CHROMIUM to one), so there is no browser to test with")
+        message = "no Chromium is installed (set CHROMIUM to one), so there is no browser to test with"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while Playwright runs, its event loop does, and asyncio.run() fails elsewhere
 def browser(chromium: str) -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=[*ARGUMENTS])
@@ -112,11 +57,17 @@ def browser(chromium: str) -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def served(chromium: str, digits_bundle: Path) -> Iterator[Served]:
-    served = start_server(digits_bundle)
-    yield served
-    assert stop_server(served) == 0
+    with serving(str(digits_bundle), "--provider", "cpu") as served:
+        yield served
+
+
+def predict(served: Served, image: bytes) -> dict:
+    """Return what the API answers for an image file."""
+    response = httpx.post(f"{served.url}/predict/digits", content=image)
+    assert response.status_code == 200, response.text
+    return dict(response.json())
 
 
 def open_page(browser: Browser, served: Served, *, width: int = 1200, height: int = 1000) -> Visit:

@@ -13,7 +13,8 @@ from playwright.sync_api import Browser, Page, expect
 from serve.classifier import Classifier
 from serve.page.show import choose_examples
 from serve.verdict import Verdict, read_verdicts
-from tests.browser.conftest import Served, Visit, open_page, start_server, stop_server
+from tests.browser.conftest import Visit, open_page, predict
+from tests.serving import Served, serving
 from tests.train.drawn_digits import HANDS
 
 pytestmark = pytest.mark.browser
@@ -61,7 +62,7 @@ def wait_for_answer(page: Page) -> None:
 def test_a_drawn_digit_is_recognised(visit: Visit, served: Served, digit: int) -> None:
     draw(visit.page, digit)
     wait_for_answer(visit.page)
-    answer = served.predict(drawn(visit.page))
+    answer = predict(served, drawn(visit.page))
     assert answer["label"] == str(digit)
     expect_answer(visit.page, "Drawing", answer["label"], answer["probabilities"])
     details = visit.page.locator(".fx-provenance").inner_text()
@@ -80,7 +81,7 @@ def test_an_uploaded_photo_gets_the_answer_of_the_api(visit: Visit, served: Serv
     visit.page.get_by_role("tab", name="Image").click()
     visit.page.locator("input[type=file]").set_input_files(photo)
     wait_for_answer(visit.page)
-    answer = served.predict(photo.read_bytes())
+    answer = predict(served, photo.read_bytes())
     expect_answer(visit.page, "Image", answer["label"], answer["probabilities"])
     assert visit.foreign() == []
 
@@ -94,8 +95,8 @@ def paper_digit() -> bytes:
     return target.getvalue()
 
 
-def test_an_example_gets_the_classifiers_answer(visit: Visit, served: Served) -> None:
-    with Classifier.open(served.bundle, provider="cpu", threads=1) as classifier:
+def test_an_example_gets_the_classifiers_answer(visit: Visit, digits_bundle: Path) -> None:
+    with Classifier.open(digits_bundle, provider="cpu", threads=1) as classifier:
         examples = choose_examples(classifier)
         pixels = np.concatenate([example.pixels for example in examples])
         verdicts = read_verdicts(classifier.manifest, classifier.submit({"image": pixels}).result().outputs)
@@ -139,12 +140,8 @@ def test_nothing_is_wider_than_the_window(browser: Browser, served: Served, widt
 
 
 def test_a_server_with_an_open_page_stops(browser: Browser, digits_bundle: Path) -> None:
-    served = start_server(digits_bundle)
-    try:
+    with serving(str(digits_bundle), "--provider", "cpu") as served:
         visit = open_page(browser, served)
         draw(visit.page, 7)
         wait_for_answer(visit.page)
-    finally:
-        status = stop_server(served)
-    assert status == 0
     visit.page.context.close()
