@@ -128,7 +128,7 @@ def test_a_text_file_named_png_gets_one_sentence(visit: Visit, tmp_path: Path) -
 def test_nothing_is_wider_than_the_window(browser: Browser, served: Served, width: int) -> None:
     visit = open_page(browser, served, width=width, height=844)
     try:
-        draw(visit.page, 7)
+        draw(visit.page, 3)
         wait_for_answer(visit.page)
         visit.page.locator(".fx-example").first.wait_for()
         assert visit.page.evaluate("document.documentElement.scrollWidth") == width
