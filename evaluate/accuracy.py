@@ -1,4 +1,4 @@
-"""Top-1 accuracy of every graph on the recipe's test split, beside eager's."""
+"""How right every graph is on the recipe's test split, beside eager: accuracy, or errors of a regression."""
 
 import time
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluate.compare import interval
+from evaluate.compare import decide, decision_margin, interval
 from evaluate.inputs import LARGEST_BATCH
 from evaluate.runners import RUN_ERRORS, candidates, eager_runner, run_batches
 from evaluate.source import check_dataset
@@ -48,14 +48,48 @@ class GraphAccuracy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GraphErrors:
+    """How far one graph's predictions are from the true values, in the target's own unit.
+
+    Attributes:
+        graph: File name, or ``eager``.
+        provider: What ran it.
+        rows: Samples, each counted once.
+        mean_absolute_error: Mean of |prediction - target|.
+        root_mean_squared_error: Root of the mean square.
+        max_absolute_error: The greatest.
+        max_difference_to_eager: Greatest difference to eager's float32 prediction; None for eager itself.
+        duration_s: Seconds for all rows.
+    """
+
+    graph: str
+    provider: str
+    rows: int
+    mean_absolute_error: float
+    root_mean_squared_error: float
+    max_absolute_error: float
+    max_difference_to_eager: float | None
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
-    """What `python -m evaluate accuracy` reports."""
+    """What `python -m evaluate accuracy` reports: ``graphs`` of a classification, ``errors`` of a regression."""
 
     name: str
     bundle_sha256: str
     data: str
     notes_accuracy: float | None
     graphs: tuple[GraphAccuracy, ...]
+    errors: tuple[GraphErrors, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Outcome:
+    graph: str
+    provider: str
+    outputs: NDArray[Any]
+    duration_s: float
 
 
 def measure_accuracy(bundle: Bundle, *, data_root: Path, provider: Choice = "auto") -> Accuracy:
@@ -65,74 +99,72 @@ def measure_accuracy(bundle: Bundle, *, data_root: Path, provider: Choice = "aut
         DataError: the data is not there.
         BundleError: the bundle was trained on other data, or one of its graphs does not run.
     """
-    recipe = find_recipe(bundle.manifest.provenance.recipe or "")
+    manifest = bundle.manifest
+    recipe = find_recipe(manifest.provenance.recipe or "")
     dataset = load_dataset(recipe, data_root)
     check_dataset(bundle, dataset, data_root)
-    images, class_index = dataset.test.images, dataset.test.class_index
+    rows, targets = dataset.test.inputs, dataset.test.targets
+    inputs = {manifest.inputs[0].name: rows}
+    decisive = "prediction" if manifest.task == "regression" else "logits"
+
+    def run(graph: str, where: str, runner: Runner) -> _Outcome:
+        start = time.perf_counter()
+        outputs = run_batches(runner, inputs, batch_size=LARGEST_BATCH)[decisive]
+        return _Outcome(graph=graph, provider=where, outputs=outputs, duration_s=time.perf_counter() - start)
+
     module = rebuild(bundle)
-    reference: NDArray[np.float64] = run_batches(
-        eager_runner(to_float64(module), bundle), {"image": images}, batch_size=LARGEST_BATCH
-    )["logits"]
-    eager_logits, duration_s = _logits(eager_runner(module, bundle), images)
-    rows = [_row("eager", "torch CPU", eager_logits, class_index, duration_s)]
+    outcomes = [run("eager", "torch CPU", eager_runner(module, bundle))]
     for candidate in candidates(bundle, provider=provider):
         if candidate.runner is None:
             raise BundleError(f"{candidate.graph} cannot be run: {candidate.fault}")
         try:
-            logits, duration_s = _logits(candidate.runner, images)
+            outcomes.append(run(candidate.graph, candidate.provider, candidate.runner))
         except RUN_ERRORS as error:
             raise BundleError(
                 f"{candidate.graph} fails on {candidate.provider}: {error}; see evaluate parity"
             ) from error
-        unlike = logits.argmax(axis=1) != eager_logits.argmax(axis=1)
-        ordered = np.sort(reference, axis=1)
-        margin = ordered[:, -1] - ordered[:, -2]
-        within = unlike & (margin < 2 * np.abs(logits - reference).max())
-        rows.append(
-            _row(
-                candidate.graph,
-                candidate.provider,
-                logits,
-                class_index,
-                duration_s,
-                unlike_eager=int(unlike.sum()),
-                unlike_within_error=int(within.sum()),
-            )
-        )
+    reference = run("reference", "torch CPU", eager_runner(to_float64(module), bundle)).outputs
+    regression = manifest.task == "regression"
     return Accuracy(
-        name=bundle.manifest.name,
-        bundle_sha256=bundle.manifest.sha256,
-        data=f"{len(images)} test samples of {recipe.data}",
+        name=manifest.name,
+        bundle_sha256=manifest.sha256,
+        data=f"{len(rows)} test samples of {recipe.data}",
         notes_accuracy=recipe.notes_accuracy,
-        graphs=tuple(rows),
+        graphs=() if regression else tuple(_accuracy(o, outcomes[0], reference, targets) for o in outcomes),
+        errors=tuple(_errors(o, outcomes[0], targets) for o in outcomes) if regression else (),
     )
 
 
-def _logits(runner: Runner, images: NDArray[np.uint8]) -> tuple[NDArray[Any], float]:
-    start = time.perf_counter()
-    logits: NDArray[Any] = run_batches(runner, {"image": images}, batch_size=LARGEST_BATCH)["logits"]
-    return logits, time.perf_counter() - start
-
-
-def _row(
-    graph: str,
-    provider: str,
-    logits: NDArray[Any],
-    class_index: NDArray[np.int64],
-    duration_s: float,
-    *,
-    unlike_eager: int | None = None,
-    unlike_within_error: int | None = None,
+def _accuracy(
+    outcome: _Outcome, eager: _Outcome, reference: NDArray[np.float64], class_index: NDArray[np.int64]
 ) -> GraphAccuracy:
-    correct = int((logits.argmax(axis=1) == class_index).sum())
+    decided = decide(outcome.outputs)
+    unlike = decided != decide(eager.outputs)
+    within = unlike & (decision_margin(reference) < 2 * np.abs(outcome.outputs - reference).max())
+    correct = int((decided == class_index).sum())
     return GraphAccuracy(
-        graph=graph,
-        provider=provider,
+        graph=outcome.graph,
+        provider=outcome.provider,
         rows=len(class_index),
         correct=correct,
         top1_accuracy=correct / len(class_index),
         interval_95=interval(correct, len(class_index)),
-        unlike_eager=unlike_eager,
-        unlike_within_error=unlike_within_error,
-        duration_s=duration_s,
+        unlike_eager=None if outcome is eager else int(unlike.sum()),
+        unlike_within_error=None if outcome is eager else int(within.sum()),
+        duration_s=outcome.duration_s,
+    )
+
+
+def _errors(outcome: _Outcome, eager: _Outcome, targets: NDArray[np.float32]) -> GraphErrors:
+    error = outcome.outputs.astype(np.float64) - targets
+    difference = np.abs(outcome.outputs.astype(np.float64) - eager.outputs).max()
+    return GraphErrors(
+        graph=outcome.graph,
+        provider=outcome.provider,
+        rows=len(targets),
+        mean_absolute_error=float(np.abs(error).mean()),
+        root_mean_squared_error=float(np.sqrt(np.mean(np.square(error)))),
+        max_absolute_error=float(np.abs(error).max()),
+        max_difference_to_eager=None if outcome is eager else float(difference),
+        duration_s=outcome.duration_s,
     )

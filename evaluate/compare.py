@@ -36,11 +36,25 @@ class DecisionParity:
         return self.flips_beyond_margin == 0
 
 
+def decide(logits: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the class of each row, ``(batch,)``: the greatest logit, or for a single one whether it is at least 0."""
+    chosen = logits[:, 0] >= 0 if logits.shape[1] == 1 else logits.argmax(axis=1)
+    return np.asarray(chosen, dtype=np.int64)
+
+
+def decision_margin(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return each row's margin, ``(batch,)``: no error below half of it can change the decision."""
+    if logits.shape[1] == 1:
+        return 2 * np.abs(logits[:, 0])
+    ordered = np.sort(logits, axis=1)
+    return np.asarray(ordered[:, -1] - ordered[:, -2])
+
+
 def decision_parity(candidate: NDArray[Any], reference: NDArray[np.float64], *, allowed_error: float) -> DecisionParity:
     """Compare top classes.
 
     Args:
-        candidate: Logits of the graph, ``(batch, classes)``, finite, at least two classes.
+        candidate: Logits of the graph, ``(batch, classes)``, or ``(batch, 1)`` of a binary classification; finite.
         reference: Float64 logits, same shape.
         allowed_error: Greatest absolute error that the numeric rule allows; a flip within twice that margin is chance.
 
@@ -48,18 +62,17 @@ def decision_parity(candidate: NDArray[Any], reference: NDArray[np.float64], *, 
         The comparison.
 
     Raises:
-        ValueError: shapes differ, the batch is empty, or there are fewer than two classes.
+        ValueError: shapes differ, or the batch is empty.
 
     Source: DESIGN.md §3, docs/parity.md.
     """
-    if candidate.shape != reference.shape or reference.ndim != 2 or len(reference) == 0 or reference.shape[1] < 2:
+    if candidate.shape != reference.shape or reference.ndim != 2 or reference.size == 0:
         raise ValueError(
             f"logits have shape {candidate.shape} and {reference.shape}, but the same (batch, classes) with at least "
-            "one row and two classes were expected"
+            "one row was expected"
         )
-    ordered = np.sort(reference, axis=1)
-    margin = ordered[:, -1] - ordered[:, -2]
-    flipped = candidate.argmax(axis=1) != reference.argmax(axis=1)
+    margin = decision_margin(reference)
+    flipped = decide(candidate) != decide(reference)
     observed_error = float(np.abs(candidate.astype(np.float64) - reference).max())
     return DecisionParity(
         rows=len(reference),

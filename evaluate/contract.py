@@ -35,6 +35,7 @@ def contract_checks(
         _labels(manifest.labels, recipe.labels),
         _equal("task", manifest.task, recipe.task),
         _equal("preprocessing", manifest.preprocessing, recipe.preprocessing),
+        _equal("features", manifest.features, recipe.features),
         _equal("mean", provenance.mean, recipe.mean),
         _equal("std", provenance.std, recipe.std),
         _equal("network", (provenance.factory, provenance.factory_args), (recipe.factory, recipe.factory_args)),

@@ -2,17 +2,24 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from serve.bundle import Feature
 
 BATCH_SIZES = (1, 2, 7, 32, 64)
 LARGEST_BATCH = max(BATCH_SIZES)
 _RANDOM_ROWS = 64
 _BOUNDARY_PAIRS = 32
 _BISECTIONS = 12
+_TABLE_BISECTIONS = 24
+_MISSING_SHARE = 0.25
 
-Predict = Callable[[NDArray[np.uint8]], NDArray[np.int64]]
+SCALES = (0.01, 0.1, 10.0, 100.0)
+
+Predict = Callable[[NDArray[Any]], NDArray[np.int64]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -21,13 +28,13 @@ class InputSet:
 
     Attributes:
         name: What the table calls it.
-        images: ``(rows, height, width, channels)``, uint8.
+        rows: As the graph takes them, ``(rows, …)``.
         batch_size: Rows of one run.
         judged: Rows that count; the others only keep them company. Boolean, ``(rows,)``.
     """
 
     name: str
-    images: NDArray[np.uint8]
+    rows: NDArray[Any]
     batch_size: int
     judged: NDArray[np.bool_]
 
@@ -60,8 +67,61 @@ def image_input_sets(held_out: NDArray[np.uint8], *, predict: Predict, seed: int
         _whole("all 0 and all 255", extremes),
         *([_whole("on the decision boundary", boundary)] if len(boundary) else []),
         *(_whole("held-out samples again", np.resize(few, (LARGEST_BATCH, *shape)), size) for size in BATCH_SIZES),
-        _among_hostile_neighbours(few, noise),
+        _among(few, np.resize(noise, few.shape), np.full_like(few, 255)),
     ]
+
+
+def table_input_sets(
+    held_out: NDArray[np.float32], features: tuple[Feature, ...], *, predict: Predict | None, seed: int
+) -> list[InputSet]:
+    """Build all input sets of a tabular bundle.
+
+    Args:
+        held_out: Real rows that the model was not trained on, ``(rows, features)``, float32, at least one.
+        features: The columns; categories are not scaled, and optional values go missing.
+        predict: Class of each row by the reference, or None for a regression, which has no boundary.
+        seed: Decides the noise and the pairs.
+
+    Returns:
+        The sets; the one of the real rows comes first.
+
+    Raises:
+        ValueError: there are no rows.
+    """
+    if len(held_out) == 0:
+        raise ValueError("there are no held-out samples, but at least one was expected")
+    rng = np.random.default_rng(seed)
+    numbers = np.asarray([not feature.categories for feature in features])
+    few = np.resize(held_out, (LARGEST_BATCH, len(features)))
+    spread = np.nan_to_num(held_out)
+    noise = rng.uniform(spread.min(axis=0), spread.max(axis=0), size=few.shape).astype(np.float32)
+    for column, feature in enumerate(features):
+        if feature.categories:
+            noise[:, column] = rng.integers(0, len(feature.categories), size=len(noise))
+        if feature.optional:
+            noise[rng.random(len(noise)) < _MISSING_SHARE, column] = np.nan
+    sets = [_whole("held-out samples", held_out), _whole("random rows", noise)]
+    sets += [_whole(f"held-out x {scale:g}", _scaled(few, numbers, scale)) for scale in SCALES]
+    if predict is not None and numbers.all():
+        boundary = boundary_rows(np.nan_to_num(few), predict=predict, rng=rng)
+        sets += [_whole("on the decision boundary", boundary)] if len(boundary) else []
+    sets += [_whole("held-out samples again", few, size) for size in BATCH_SIZES]
+    return [*sets, _among(few, _scaled(few, numbers, 50.0), _scaled(few, numbers, -50.0))]
+
+
+def boundary_rows(
+    table: NDArray[np.float32], *, predict: Predict, rng: np.random.Generator, pairs: int = _BOUNDARY_PAIRS
+) -> NDArray[np.float32]:
+    """Bisect the lines between pairs of rows of different predicted classes, as `boundary_images` does."""
+
+    def blend(first: NDArray[Any], second: NDArray[Any], share: NDArray[np.float64]) -> NDArray[Any]:
+        return np.asarray(first + (second - first) * share[:, None], dtype=np.float32)
+
+    return _bisect(table, blend, steps=_TABLE_BISECTIONS, predict=predict, rng=rng, pairs=pairs)
+
+
+def _scaled(table: NDArray[np.float32], numbers: NDArray[np.bool_], scale: float) -> NDArray[np.float32]:
+    return np.where(numbers, table * np.float32(scale), table).astype(np.float32)
 
 
 def boundary_images(
@@ -78,19 +138,31 @@ def boundary_images(
     Returns:
         Images as close to the boundary as whole pixel values come, at most two a pair: one of either side.
     """
-    first = images[rng.integers(0, len(images), size=pairs)]
-    second = images[rng.integers(0, len(images), size=pairs)]
+    return np.asarray(_bisect(images, _blend, steps=_BISECTIONS, predict=predict, rng=rng, pairs=pairs))
+
+
+def _bisect(
+    rows: NDArray[Any],
+    blend: Callable[[NDArray[Any], NDArray[Any], NDArray[np.float64]], NDArray[Any]],
+    *,
+    steps: int,
+    predict: Predict,
+    rng: np.random.Generator,
+    pairs: int,
+) -> NDArray[Any]:
+    first = rows[rng.integers(0, len(rows), size=pairs)]
+    second = rows[rng.integers(0, len(rows), size=pairs)]
     start = predict(first)
     differ = start != predict(second)
     first, second, start = first[differ], second[differ], start[differ]
     if len(first) == 0:
-        return images[:0]
+        return rows[:0]
     near, far = np.zeros(len(first)), np.ones(len(first))
-    for _ in range(_BISECTIONS):
+    for _ in range(steps):
         middle = (near + far) / 2
-        same = predict(_blend(first, second, middle)) == start
+        same = predict(blend(first, second, middle)) == start
         near, far = np.where(same, middle, near), np.where(same, far, middle)
-    return np.unique(np.concatenate([_blend(first, second, near), _blend(first, second, far)]), axis=0)
+    return np.unique(np.concatenate([blend(first, second, near), blend(first, second, far)]), axis=0)
 
 
 def _blend(first: NDArray[np.uint8], second: NDArray[np.uint8], share: NDArray[np.float64]) -> NDArray[np.uint8]:
@@ -98,13 +170,12 @@ def _blend(first: NDArray[np.uint8], second: NDArray[np.uint8], share: NDArray[n
     return np.rint(first * (1 - weight) + second * weight).astype(np.uint8)
 
 
-def _whole(name: str, images: NDArray[np.uint8], batch_size: int = LARGEST_BATCH) -> InputSet:
-    return InputSet(name=name, images=images, batch_size=batch_size, judged=np.ones(len(images), dtype=np.bool_))
+def _whole(name: str, rows: NDArray[Any], batch_size: int = LARGEST_BATCH) -> InputSet:
+    return InputSet(name=name, rows=rows, batch_size=batch_size, judged=np.ones(len(rows), dtype=np.bool_))
 
 
-def _among_hostile_neighbours(images: NDArray[np.uint8], noise: NDArray[np.uint8]) -> InputSet:
-    """Put each image between a row of noise and a row of all 255, in one batch."""
-    hostile = np.resize(noise, images.shape)
-    rows = np.stack([hostile, images, np.full_like(images, 255)], axis=1).reshape(-1, *images.shape[1:])
-    judged = np.tile(np.asarray([False, True, False]), len(images))
-    return InputSet(name="among hostile neighbours", images=rows, batch_size=LARGEST_BATCH, judged=judged)
+def _among(rows: NDArray[Any], before: NDArray[Any], after: NDArray[Any]) -> InputSet:
+    """Put each row between two hostile ones, in one batch."""
+    mixed = np.stack([before, rows, after], axis=1).reshape(-1, *rows.shape[1:])
+    judged = np.tile(np.asarray([False, True, False]), len(rows))
+    return InputSet(name="among hostile neighbours", rows=mixed, batch_size=LARGEST_BATCH, judged=judged)

@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 from evaluate.certificate import Certificate, Comparison, GraphVerdict, Setting, Verdict
-from evaluate.compare import decision_parity, vacuity
+from evaluate.compare import decide, decision_parity, vacuity
 from evaluate.contract import contract_checks
-from evaluate.inputs import LARGEST_BATCH, InputSet, image_input_sets
+from evaluate.inputs import LARGEST_BATCH, InputSet, image_input_sets, table_input_sets
 from evaluate.runners import RUN_ERRORS, Candidate, candidates, eager_runner, run_batches
-from evaluate.source import HeldOut, golden_of, held_out_images
+from evaluate.source import HeldOut, golden_of, held_out_rows
 from export.deployable import rebuild, to_float64
-from serve.bundle import SCHEMA_VERSION, Bundle, BundleError
+from serve.bundle import SCHEMA_VERSION, Bundle
 from serve.devices import Choice, usable_cpus
 from serve.parity import MAX_FACTOR, RMSE_FACTOR, numeric_parity
 from train.recipes.registry import find_recipe
@@ -65,8 +65,6 @@ def certify(
         ProviderError: CUDA was asked for and there is none.
     """
     manifest = bundle.manifest
-    if manifest.preprocessing is None or [spec.name for spec in manifest.inputs] != ["image"]:
-        raise BundleError(f"{bundle.path} takes {manifest.inputs[0].name}, but only image bundles can be judged yet")
     recipe = find_recipe(manifest.provenance.recipe or "")
     on_step("building the eager module, in float32 and float64")
     module = rebuild(bundle)
@@ -79,27 +77,34 @@ def certify(
         eager=run_batches(eager, golden.inputs, batch_size=LARGEST_BATCH),
         reference=run_batches(reference, golden.inputs, batch_size=LARGEST_BATCH),
     )
-    held_out = held_out_images(bundle, golden, data_root=data_root, samples=samples, seed=seed)
+    held_out = held_out_rows(bundle, golden, data_root=data_root, samples=samples, seed=seed)
 
-    def predict(images: NDArray[np.uint8]) -> NDArray[np.int64]:
-        logits: NDArray[Any] = run_batches(reference, {"image": images}, batch_size=LARGEST_BATCH)["logits"]
-        return np.asarray(logits.argmax(axis=1), dtype=np.int64)
+    name = manifest.inputs[0].name
+
+    def predict(rows: NDArray[Any]) -> NDArray[np.int64]:
+        return decide(run_batches(reference, {name: rows}, batch_size=LARGEST_BATCH)["logits"])
 
     on_step("making input sets")
     truths = []
-    for inputs in image_input_sets(held_out.images, predict=predict, seed=seed):
+    if manifest.preprocessing is not None:
+        sets = image_input_sets(held_out.rows, predict=predict, seed=seed)
+    else:
+        sets = table_input_sets(
+            held_out.rows, manifest.features, predict=None if manifest.task == "regression" else predict, seed=seed
+        )
+    for inputs in sets:
         on_step(f"eager module on {inputs.name}")
         truths.append(
             Truth(
                 inputs=inputs,
-                reference=run_batches(reference, {"image": inputs.images}, batch_size=LARGEST_BATCH),
-                eager=run_batches(eager, {"image": inputs.images}, batch_size=LARGEST_BATCH),
+                reference=run_batches(reference, {name: inputs.rows}, batch_size=LARGEST_BATCH),
+                eager=run_batches(eager, {name: inputs.rows}, batch_size=LARGEST_BATCH),
             )
         )
     graphs = []
     for candidate in candidates(bundle, provider=provider, unoptimized=True):
         on_step(f"{candidate.graph} on {candidate.provider}")
-        graphs.append(judge_graph(candidate, truths))
+        graphs.append(judge_graph(candidate, truths, input_name=name))
     return Certificate(
         schema_version=SCHEMA_VERSION,
         sha256="0" * 64,
@@ -113,7 +118,7 @@ def certify(
     )
 
 
-def judge_graph(candidate: Candidate, truths: list[Truth]) -> GraphVerdict:
+def judge_graph(candidate: Candidate, truths: list[Truth], *, input_name: str) -> GraphVerdict:
     """Judge one graph on all input sets; the first set is the one of real samples, which must prove something."""
     comparisons: list[Comparison] = []
     fault = candidate.fault
@@ -121,7 +126,7 @@ def judge_graph(candidate: Candidate, truths: list[Truth]) -> GraphVerdict:
         for index, truth in enumerate(truths):
             try:
                 outputs = run_batches(
-                    candidate.runner, {"image": truth.inputs.images}, batch_size=truth.inputs.batch_size
+                    candidate.runner, {input_name: truth.inputs.rows}, batch_size=truth.inputs.batch_size
                 )
             except RUN_ERRORS as error:
                 lines = str(error).strip().splitlines()
@@ -195,7 +200,7 @@ def compare_outputs(outputs: Arrays, truth: Truth, *, must_vary: bool) -> list[C
 def _setting(held_out: HeldOut, seed: int) -> Setting:
     return Setting(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        held_out_rows=len(held_out.images),
+        held_out_rows=len(held_out.rows),
         held_out_source=held_out.source,
         seed=seed,
         versions={

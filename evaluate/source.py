@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from train.recipes.registry import find_recipe
 class HeldOut:
     """Real samples the model was not trained on, and where they are from."""
 
-    images: NDArray[np.uint8]
+    rows: NDArray[Any]
     source: str
 
 
@@ -32,18 +33,18 @@ def golden_of(bundle: Bundle) -> Golden:
     return read_golden(bundle.read(entry))
 
 
-def held_out_images(bundle: Bundle, golden: Golden, *, data_root: Path, samples: int, seed: int) -> HeldOut:
-    """Return test images of the recipe's data, or the few that the bundle carries where the data is not there."""
+def held_out_rows(bundle: Bundle, golden: Golden, *, data_root: Path, samples: int, seed: int) -> HeldOut:
+    """Return test samples of the recipe's data, or the few that the bundle carries where the data is not there."""
     provenance = bundle.manifest.provenance
     try:
         dataset = load_dataset(find_recipe(provenance.recipe or ""), data_root)
     except DataError as error:
-        images = golden.inputs["image"][golden.kind == "held-out"]
-        return HeldOut(images=images, source=f"the bundle's golden inputs, because {error}")
+        rows = golden.inputs[bundle.manifest.inputs[0].name][golden.kind == "held-out"]
+        return HeldOut(rows=rows, source=f"the bundle's golden inputs, because {error}")
     check_dataset(bundle, dataset, data_root)
-    images = dataset.test.images
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(images))[:samples])
-    return HeldOut(images=images[chosen], source=f"{len(chosen)} of {len(images)} test samples of {provenance.dataset}")
+    rows = dataset.test.inputs
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:samples])
+    return HeldOut(rows=rows[chosen], source=f"{len(chosen)} of {len(rows)} test samples of {provenance.dataset}")
 
 
 def check_dataset(bundle: Bundle, dataset: Dataset, data_root: Path) -> None:

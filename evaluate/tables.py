@@ -68,28 +68,37 @@ def print_accuracy(accuracy: Accuracy, console: Console) -> None:
     """Print one line a graph."""
     console.print(f"accuracy of {accuracy.name} on {accuracy.data}")
     table = Table()
-    for column, justify in (
-        ("graph", "left"),
-        ("provider", "left"),
-        ("top-1", "right"),
-        ("95 % interval", "right"),
-        ("correct", "right"),
-        ("labels unlike eager's", "right"),
-        ("of these within the error", "right"),
-        ("seconds", "right"),
-    ):
-        table.add_column(column, justify="right" if justify == "right" else "left")
-    for row in accuracy.graphs:
-        table.add_row(
-            row.graph,
-            short(row.provider),
-            f"{100 * row.top1_accuracy:.2f} %",
-            f"{100 * row.interval_95[0]:.2f} to {100 * row.interval_95[1]:.2f} %",
-            f"{row.correct} / {row.rows}",
-            "" if row.unlike_eager is None else str(row.unlike_eager),
-            "" if row.unlike_within_error is None else str(row.unlike_within_error),
-            f"{row.duration_s:.2f}",
-        )
+    table.add_column("graph")
+    table.add_column("provider")
+    if accuracy.errors:
+        for column in ("mean |error|", "rms error", "max |error|", "max difference to eager", "seconds"):
+            table.add_column(column, justify="right")
+        for errors in accuracy.errors:
+            difference = errors.max_difference_to_eager
+            table.add_row(
+                errors.graph,
+                short(errors.provider),
+                f"{errors.mean_absolute_error:.6g}",
+                f"{errors.root_mean_squared_error:.6g}",
+                f"{errors.max_absolute_error:.6g}",
+                "" if difference is None else f"{difference:.3g}",
+                f"{errors.duration_s:.2f}",
+            )
+    else:
+        titles = ("top-1", "95 % interval", "correct", "labels unlike eager's", "of these within the error", "seconds")
+        for column in titles:
+            table.add_column(column, justify="right")
+        for row in accuracy.graphs:
+            table.add_row(
+                row.graph,
+                short(row.provider),
+                f"{100 * row.top1_accuracy:.2f} %",
+                f"{100 * row.interval_95[0]:.2f} to {100 * row.interval_95[1]:.2f} %",
+                f"{row.correct} / {row.rows}",
+                "" if row.unlike_eager is None else str(row.unlike_eager),
+                "" if row.unlike_within_error is None else str(row.unlike_within_error),
+                f"{row.duration_s:.2f}",
+            )
     console.print(table)
     if accuracy.notes_accuracy is not None:
         console.print(f"the source notes print {100 * accuracy.notes_accuracy:.2f} %")
@@ -163,7 +172,11 @@ def short(provider: str) -> str:
 def _summary(graph: GraphVerdict) -> str:
     if graph.verdict != "pass":
         return f"{graph.verdict}, {graph.reason}"
-    held_out = next(c for c in graph.comparisons if c.flips is not None)
+    held_out = graph.comparisons[0]
+    if held_out.flips is None:
+        return (
+            f"pass, greatest error {held_out.max_error:.3g} in {held_out.rows} held-out samples, in units of the target"
+        )
     share, bound = held_out.unflippable_share or 0.0, held_out.flip_rate_upper_95 or 0.0
     return (
         f"pass, {held_out.flips} flips in {held_out.rows} held-out samples "

@@ -10,45 +10,53 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from serve.bundle import Bundle, BundleError, ImagePreprocessing, Provenance, TensorSpec
-from train.models.image_input import ImageInput
+from serve.bundle import Bundle, BundleError, Feature, ImagePreprocessing, Task, TensorSpec
+from train.models.inputs import build_input
 from train.run import RunError, build_network
 
 EVALUATION_BATCH = 64
 
 
-class ImageClassifier(nn.Module):
-    """A network with its image input in front and its softmax behind.
+class Deployable(nn.Module):
+    """A network with its input module in front and its activation behind.
 
     Shape:
-        ``image`` ``(batch, height, width, channels)`` uint8 in; ``logits`` and ``probabilities``, both
-        ``(batch, classes)``, out.
+        ``image`` ``(batch, height, width, channels)`` uint8 or ``features`` ``(batch, features)`` float32 in;
+        ``logits`` and ``probabilities`` ``(batch, classes)``, for a binary classification ``(batch, 1)``, or
+        ``prediction`` ``(batch, targets)`` out.
     """
 
-    def __init__(self, image_input: ImageInput, network: nn.Module) -> None:
+    def __init__(self, input_module: nn.Module, network: nn.Module, task: Task) -> None:
         super().__init__()
-        self.image_input = image_input
+        self.input_module = input_module
         self.network = network
+        self.task = task
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Classify one batch."""
-        logits = self.network(self.image_input(image))
-        return logits, torch.softmax(logits, dim=1)
-
-
-def image_inputs(preprocessing: ImagePreprocessing) -> tuple[TensorSpec, ...]:
-    """Return the inputs of an image graph."""
-    return (TensorSpec(name="image", dtype="uint8", shape=("batch", *preprocessing.shape)),)
-
-
-def classification_outputs(classes: int) -> tuple[TensorSpec, ...]:
-    """Return the outputs of a classification graph, in the order in which the module returns them."""
-    return tuple(
-        TensorSpec(name=name, dtype="float32", shape=("batch", classes)) for name in ("logits", "probabilities")
-    )
+    def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Run one batch."""
+        outputs = self.network(self.input_module(inputs))
+        if self.task == "regression":
+            return (outputs,)
+        if self.task == "binary-classification":
+            return outputs, torch.sigmoid(outputs)
+        return outputs, torch.softmax(outputs, dim=1)
 
 
-def run_module(module: nn.Module, inputs: NDArray[np.uint8], names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+def input_specs(preprocessing: ImagePreprocessing | None, features: tuple[Feature, ...]) -> tuple[TensorSpec, ...]:
+    """Return the inputs of a graph of images, or of a table."""
+    if preprocessing is not None:
+        return (TensorSpec(name="image", dtype="uint8", shape=("batch", *preprocessing.shape)),)
+    return (TensorSpec(name="features", dtype="float32", shape=("batch", len(features))),)
+
+
+def output_specs(task: Task, labels: tuple[str, ...]) -> tuple[TensorSpec, ...]:
+    """Return the outputs of a graph, in the order in which the module returns them."""
+    names = ("prediction",) if task == "regression" else ("logits", "probabilities")
+    width = 1 if task == "binary-classification" else len(labels)
+    return tuple(TensorSpec(name=name, dtype="float32", shape=("batch", width)) for name in names)
+
+
+def run_module(module: nn.Module, inputs: NDArray[Any], names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     """Run an eager module over any number of rows, a few at a time.
 
     Args:
@@ -95,9 +103,11 @@ def rebuild(bundle: Bundle) -> nn.Module:
         raise BundleError(
             f"{bundle.path / entry.path} does not fit {provenance.factory} ({error}); export the run again"
         ) from error
-    return wrap(network, provenance)
+    return wrap(network, task=manifest.task, features=manifest.features, mean=provenance.mean, std=provenance.std)
 
 
-def wrap(network: nn.Module, provenance: Provenance) -> nn.Module:
-    """Return the deployable module around a network, in evaluation mode."""
-    return ImageClassifier(ImageInput(provenance.mean, provenance.std), network).eval()
+def wrap(
+    network: nn.Module, *, task: Task, features: tuple[Feature, ...], mean: tuple[float, ...], std: tuple[float, ...]
+) -> nn.Module:
+    """Return the deployable module around a network, in evaluation mode; without features it takes images."""
+    return Deployable(build_input(features, mean, std), network, task).eval()

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
-from export.deployable import classification_outputs, image_inputs, wrap
+import numpy as np
+
+from export.deployable import input_specs, output_specs, wrap
 from export.errors import ExportError
-from export.golden_inputs import golden_images
+from export.golden_inputs import golden_features, golden_images
 from export.write import Draft
 from serve.bundle import Provenance
 from train.data import load_dataset
@@ -52,19 +54,24 @@ def draft_of_run(run_path: Path, *, data_root: Path | None = None, name: str | N
         source_revision=run.source_revision,
         metrics=run.metrics,
     )
-    images, class_index, kind = golden_images(dataset.test.images, dataset.test.class_index)
+    rows, targets = dataset.test.inputs, dataset.test.targets
+    class_index = targets if run.task != "regression" else np.full(len(rows), -1, dtype=np.int64)
+    golden, golden_class_index, kind = (
+        golden_features(rows, class_index, run.features) if run.features else golden_images(rows, class_index)
+    )
     return Draft(
         name=name or recipe.name,
         title=recipe.title,
         task=run.task,
         labels=run.labels,
-        module=wrap(network, provenance),
+        module=wrap(network, task=run.task, features=run.features, mean=run.mean, std=run.std),
         weights=network.state_dict(),
-        inputs=image_inputs(run.preprocessing),
-        outputs=classification_outputs(len(run.labels)),
+        inputs=input_specs(run.preprocessing, run.features),
+        outputs=output_specs(run.task, run.labels),
         preprocessing=run.preprocessing,
+        features=run.features,
         provenance=provenance,
-        golden_inputs=images,
-        golden_class_index=class_index,
+        golden_inputs=golden,
+        golden_class_index=golden_class_index,
         golden_kind=kind,
     )

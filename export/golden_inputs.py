@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from serve.bundle import Feature
+
 HELD_OUT_ROWS = 32
 RANDOM_ROWS = 8
 _SEED = 20_240_613
@@ -12,7 +14,7 @@ def choose_held_out(class_index: NDArray[np.int64], rows: int = HELD_OUT_ROWS) -
     """Choose rows of a test split, spread evenly over the classes.
 
     Args:
-        class_index: True classes of the split, ``(rows,)``.
+        class_index: True classes of the split, ``(rows,)``; all equal where there are none.
         rows: How many to choose; all of them when the split is smaller.
 
     Returns:
@@ -52,3 +54,34 @@ def golden_images(
         np.concatenate([class_index[chosen], unknown]),
         np.asarray(kinds),
     )
+
+
+def golden_features(
+    table: NDArray[np.float32], class_index: NDArray[np.int64], features: tuple[Feature, ...]
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.str_]]:
+    """Choose the golden inputs of a tabular bundle.
+
+    Args:
+        table: The test split, ``(batch, features)``, float32; NaN where a value is missing.
+        class_index: Its true classes, ``(batch,)``; -1 throughout for a regression.
+        features: The columns.
+
+    Returns:
+        As `golden_images`; ``random`` rows lie within the columns' ranges, ``full`` a hundred times beyond.
+    """
+    chosen = choose_held_out(class_index)
+    rng = np.random.default_rng(_SEED)
+    numbers = np.nan_to_num(table)
+    low, high = numbers.min(axis=0), numbers.max(axis=0)
+    noise = rng.uniform(low, high, size=(RANDOM_ROWS, table.shape[1])).astype(np.float32)
+    full = (100 * np.maximum(np.abs(low), np.abs(high))).astype(np.float32)
+    for column, feature in enumerate(features):
+        if feature.categories:
+            noise[:, column] = rng.integers(0, len(feature.categories), size=RANDOM_ROWS)
+            full[column] = len(feature.categories) - 1
+        if feature.optional:
+            noise[0, column] = np.nan
+    rows = np.concatenate([table[chosen], noise, np.zeros((1, table.shape[1]), np.float32), full[None]])
+    kinds = ["held-out"] * len(chosen) + ["random"] * RANDOM_ROWS + ["zeros", "full"]
+    unknown = np.full(RANDOM_ROWS + 2, -1, dtype=np.int64)
+    return rows, np.concatenate([class_index[chosen], unknown]), np.asarray(kinds)

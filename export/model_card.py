@@ -1,6 +1,6 @@
 """The page that goes with a bundle: what it is, trained on what, how good, how proven."""
 
-from serve.bundle import FileEntry, ImagePreprocessing, Provenance, TensorSpec
+from serve.bundle import Feature, FileEntry, ImagePreprocessing, Provenance, TensorSpec
 
 
 def model_card(
@@ -10,7 +10,8 @@ def model_card(
     labels: tuple[str, ...],
     inputs: tuple[TensorSpec, ...],
     outputs: tuple[TensorSpec, ...],
-    preprocessing: ImagePreprocessing,
+    preprocessing: ImagePreprocessing | None,
+    features: tuple[Feature, ...],
     provenance: Provenance,
     graphs: tuple[FileEntry, ...],
 ) -> str:
@@ -31,10 +32,9 @@ def model_card(
         "|---|---|---|",
         *map(tensor, (*inputs, *outputs)),
         "",
-        f"Images are decoded, turned upright, made {preprocessing.color}, fitted ({preprocessing.fit}) and resized to "
-        f"{preprocessing.height} x {preprocessing.width} pixels; everything after that is inside the graph.",
+        _inputs(preprocessing, features),
         "",
-        f"It always answers with one of its {len(labels)} labels, whatever the image shows: {', '.join(labels)}.",
+        _answers(labels, regression=outputs[0].name == "prediction"),
         "",
         "## Training",
         "",
@@ -58,3 +58,18 @@ def model_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _inputs(preprocessing: ImagePreprocessing | None, features: tuple[Feature, ...]) -> str:
+    if preprocessing is not None:
+        return (
+            f"Images are decoded, turned upright, made {preprocessing.color}, fitted ({preprocessing.fit}) and resized "
+            f"to {preprocessing.height} x {preprocessing.width} pixels; everything after that is inside the graph."
+        )
+    return f"Columns, raw; standardisation is inside the graph: {', '.join(feature.name for feature in features)}."
+
+
+def _answers(labels: tuple[str, ...], *, regression: bool) -> str:
+    if regression:
+        return f"It predicts {', '.join(labels)}."
+    return f"It always answers with one of its {len(labels)} labels, whatever it is shown: {', '.join(labels)}."

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from export.model_card import model_card
 from serve.bundle import (
     MANIFEST,
     SCHEMA_VERSION,
+    Feature,
     FileEntry,
     Format,
     ImagePreprocessing,
@@ -62,9 +64,10 @@ class Draft:
     weights: Mapping[str, Tensor]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    preprocessing: ImagePreprocessing
+    preprocessing: ImagePreprocessing | None
+    features: tuple[Feature, ...]
     provenance: Provenance
-    golden_inputs: NDArray[np.uint8]
+    golden_inputs: NDArray[Any]
     golden_class_index: NDArray[np.int64]
     golden_kind: NDArray[np.str_]
 
@@ -163,6 +166,7 @@ def _write_files(
             inputs=draft.inputs,
             outputs=draft.outputs,
             preprocessing=draft.preprocessing,
+            features=draft.features,
             provenance=draft.provenance,
             graphs=graphs,
         )
@@ -183,6 +187,7 @@ def write_manifest(directory: Path, draft: Draft, files: tuple[FileEntry, ...]) 
         preprocessing=draft.preprocessing,
         files=files,
         provenance=draft.provenance,
+        features=draft.features,
     )
     path = directory / MANIFEST
     path.write_bytes(encode_sealed(manifest))

@@ -79,6 +79,21 @@ class ImagePreprocessing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Feature:
+    """One column of a tabular input.
+
+    Attributes:
+        name: What the column is called in tables.
+        categories: What the column may say, where it holds words: the graph takes their index. Empty for numbers.
+        optional: Whether a value may be missing; the graph takes NaN for it.
+    """
+
+    name: str
+    categories: tuple[str, ...] = ()
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FileEntry:
     """One file of the bundle; `path` is a bare file name."""
 
@@ -125,6 +140,7 @@ class Manifest:
     preprocessing: ImagePreprocessing | None
     files: tuple[FileEntry, ...]
     provenance: Provenance
+    features: tuple[Feature, ...] = ()
 
     def __post_init__(self) -> None:
         if self.schema_version != SCHEMA_VERSION:
@@ -136,6 +152,13 @@ class Manifest:
             raise ValueError(f"model name is {self.name!r}, but only letters, digits, '.', '_' and '-' may stand in it")
         if not self.inputs or not self.outputs:
             raise ValueError("manifest.json lists no inputs or no outputs; export the bundle again")
+        if self.features and self.inputs[0].shape[-1] != len(self.features):
+            raise ValueError(
+                f"manifest.json describes {len(self.features)} features, but input {self.inputs[0].name} has "
+                f"{self.inputs[0].shape[-1]}; export the bundle again"
+            )
+        if self.task == "binary-classification" and len(self.labels) != 2:
+            raise ValueError(f"manifest.json has {len(self.labels)} labels, but a binary classification has 2")
         classes = {
             spec.shape[-1] for spec in self.outputs if spec.name == "probabilities" and self.task == "classification"
         }

@@ -37,7 +37,7 @@ class Truth:
 @pytest.fixture(scope="module")
 def truth(fashion_bundle: Path, data_root: Path) -> Truth:
     bundle = read_bundle(fashion_bundle)
-    images = load_dataset(find_recipe("fashion-tinyvgg"), data_root).test.images
+    images = load_dataset(find_recipe("fashion-tinyvgg"), data_root).test.inputs
     assert len(images) == ROWS
     module = rebuild(bundle)
     return Truth(

@@ -52,15 +52,13 @@ def draw_png(history: Sequence[EpochMetrics], *, title: str) -> bytes:
     from matplotlib.ticker import MaxNLocator
 
     epochs = [metrics.epoch for metrics in history]
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    panels = _panels(history)
+    figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
     figure.suptitle(title)
-    loss, accuracy = figure.subplots(1, 2)
-    for name, marker in (("train", "o"), ("test", "s")):
-        style = {"marker": marker, "markersize": 4 if len(epochs) <= 20 else 0, "label": name}
-        loss.plot(epochs, [getattr(metrics, f"{name}_loss") for metrics in history], **style)
-        percent = [100 * getattr(metrics, f"{name}_top1_accuracy") for metrics in history]
-        accuracy.plot(epochs, percent, **style)
-    for axes, label in ((loss, "loss (cross-entropy)"), (accuracy, "top-1 accuracy, %")):
+    for axes, (label, scale, ending, _) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        for name, marker in (("train", "o"), ("test", "s")):
+            style = {"marker": marker, "markersize": 4 if len(epochs) <= 20 else 0, "label": name}
+            axes.plot(epochs, [scale * getattr(metrics, name + ending) for metrics in history], **style)
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -77,13 +75,21 @@ def draw_text(history: Sequence[EpochMetrics]) -> str:
     Each line reads: first value, curve, last value. More epochs than fit are thinned out, the last is always shown.
     """
     lines = []
-    for label, scale, ending, form in (("loss", 1.0, "_loss", "8.4f"), ("accuracy %", 100.0, "_top1_accuracy", "8.2f")):
+    for label, scale, ending, form in _panels(history):
         curves = {name: [scale * getattr(m, name + ending) for m in history] for name in ("train", "test")}
         low, high = min(map(min, curves.values())), max(map(max, curves.values()))
         for name, values in curves.items():
             bars = "".join(_bar(value, low, high) for value in _thin(values, TEXT_WIDTH))
             lines.append(f"{label:<10} {name:<5} {values[0]:{form}} {bars} {values[-1]:{form}}")
     return "\n".join(lines)
+
+
+def _panels(history: Sequence[EpochMetrics]) -> list[tuple[str, float, str, str]]:
+    """Return label, scale, field ending and number format of each pair of curves; a regression has no accuracy."""
+    panels = [("loss", 1.0, "_loss", "8.4f")]
+    if history[0].test_top1_accuracy is not None:
+        panels.append(("accuracy %", 100.0, "_top1_accuracy", "8.2f"))
+    return panels
 
 
 def _bar(value: float, low: float, high: float) -> str:

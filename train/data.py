@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,30 +33,33 @@ class DataError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """Images and what they show.
+    """Inputs and what is to be learnt from them.
 
     Attributes:
-        images: ``(rows, height, width, channels)``, uint8.
-        class_index: ``(rows,)``, int64.
+        inputs: Images ``(rows, height, width, channels)`` uint8, or a table ``(rows, features)`` float32.
+        targets: Class indices ``(rows,)`` int64, or values ``(rows, targets)`` float32.
     """
 
-    images: NDArray[np.uint8]
-    class_index: NDArray[np.int64]
+    inputs: NDArray[Any]
+    targets: NDArray[Any]
 
     def __post_init__(self) -> None:
-        if self.images.ndim != 4 or self.images.dtype != np.uint8:
+        if (self.inputs.ndim, self.inputs.dtype.name) not in {(4, "uint8"), (2, "float32")}:
             raise DataError(
-                f"images are {self.images.dtype} {list(self.images.shape)}, but uint8 [rows, height, width, channels] "
-                "was expected"
+                f"inputs are {self.inputs.dtype} {list(self.inputs.shape)}, but uint8 [rows, height, width, channels] "
+                "or float32 [rows, features] was expected"
             )
-        if self.class_index.shape != self.images.shape[:1]:
+        if (self.targets.ndim, self.targets.dtype.name) not in {(1, "int64"), (2, "float32")}:
             raise DataError(
-                f"there are {len(self.images)} images, but {len(self.class_index)} class indices; give one each"
+                f"targets are {self.targets.dtype} {list(self.targets.shape)}, but int64 [rows] or float32 "
+                "[rows, targets] was expected"
             )
+        if len(self.targets) != len(self.inputs):
+            raise DataError(f"there are {len(self.inputs)} inputs, but {len(self.targets)} targets; give one each")
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return len(self.images)
+        return len(self.inputs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,21 +87,33 @@ def load_dataset(recipe: Recipe, data_root: Path) -> Dataset:
         raise DataError(f"recipe {recipe.name} has data {recipe.data!r}, but one of {', '.join(DATASETS)} was expected")
     dataset = read(data_root)
     for split in (dataset.train, dataset.test):
-        classes = int(split.class_index.max()) + 1
-        if classes > len(recipe.labels):
-            raise DataError(
-                f"data {dataset.name} has {classes} classes, but recipe {recipe.name} has {len(recipe.labels)} labels"
-            )
+        _check_split(recipe, dataset.name, split)
+    if recipe.preprocessing is None:
+        return dataset
     return replace(
         dataset,
-        train=replace(dataset.train, images=prepare_arrays(dataset.train.images, recipe.preprocessing)),
-        test=replace(dataset.test, images=prepare_arrays(dataset.test.images, recipe.preprocessing)),
+        train=replace(dataset.train, inputs=prepare_arrays(dataset.train.inputs, recipe.preprocessing)),
+        test=replace(dataset.test, inputs=prepare_arrays(dataset.test.inputs, recipe.preprocessing)),
     )
+
+
+def _check_split(recipe: Recipe, name: str, split: Split) -> None:
+    if (split.inputs.ndim == 2) != bool(recipe.features):
+        kind = "a table" if recipe.features else "images"
+        raise DataError(f"recipe {recipe.name} takes {kind}, but data {name} holds the other kind")
+    if recipe.features and split.inputs.shape[1] != len(recipe.features):
+        raise DataError(
+            f"data {name} has {split.inputs.shape[1]} columns, but recipe {recipe.name} has {len(recipe.features)} "
+            "features"
+        )
+    found = split.targets.shape[1] if recipe.task == "regression" else int(split.targets.max()) + 1
+    if found > len(recipe.labels):
+        raise DataError(f"data {name} has {found} classes, but recipe {recipe.name} has {len(recipe.labels)} labels")
 
 
 def majority_share(split: Split) -> float:
     """Return the accuracy of always naming the commonest class of a split, fraction in (0, 1]."""
-    return float(np.bincount(split.class_index).max() / len(split))
+    return float(np.bincount(split.targets).max() / len(split))
 
 
 def read_digits(data_root: Path) -> Dataset:  # noqa: ARG001 - scikit-learn carries this data set itself
@@ -111,10 +127,10 @@ def read_digits(data_root: Path) -> Dataset:  # noqa: ARG001 - scikit-learn carr
     train, test = train_test_split(
         np.arange(len(images)), test_size=DIGITS_TEST_SHARE, stratify=class_index, random_state=DIGITS_SPLIT_SEED
     )
-    return _dataset(
+    return make_dataset(
         "digits",
-        Split(images=images[train], class_index=class_index[train]),
-        Split(images=images[test], class_index=class_index[test]),
+        Split(inputs=images[train], targets=class_index[train]),
+        Split(inputs=images[test], targets=class_index[test]),
     )
 
 
@@ -132,9 +148,9 @@ def read_fashion_mnist(data_root: Path) -> Dataset:
 
     def split(*, train: bool) -> Split:
         source = FashionMNIST(data_root, train=train, download=False)
-        return Split(images=source.data.numpy()[..., np.newaxis], class_index=source.targets.numpy())
+        return Split(inputs=source.data.numpy()[..., np.newaxis], targets=source.targets.numpy())
 
-    return _dataset("fashion-mnist", split(train=True), split(train=False))
+    return make_dataset("fashion-mnist", split(train=True), split(train=False))
 
 
 DATASETS: dict[str, Callable[[Path], Dataset]] = {
@@ -143,9 +159,10 @@ DATASETS: dict[str, Callable[[Path], Dataset]] = {
 }
 
 
-def _dataset(name: str, train: Split, test: Split) -> Dataset:
+def make_dataset(name: str, train: Split, test: Split) -> Dataset:
+    """Put two splits together, with the digest over their bytes."""
     digest = hashlib.sha256()
-    for array in (train.images, train.class_index, test.images, test.class_index):
+    for array in (train.inputs, train.targets, test.inputs, test.targets):
         digest.update(np.ascontiguousarray(array).data)
     return Dataset(name=name, train=train, test=test, sha256=digest.hexdigest())
 

@@ -12,8 +12,7 @@ from torch.nn import functional
 
 from train.augment import AUGMENTATIONS, Augmentation
 from train.data import Dataset, Split
-from train.models.image_input import ImageInput
-from train.recipes.recipe import Recipe
+from train.recipes.recipe import Loss, Recipe
 from train.run import EpochMetrics
 
 EVALUATION_BATCH = 500
@@ -29,15 +28,10 @@ class Stopped(Exception):  # noqa: N818 - it is no error: somebody asked for it
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batches:
-    """A split on the device, ready to be indexed.
+    """A split on the device, ready to be indexed; see `train.data.Split`."""
 
-    Attributes:
-        images: ``(rows, height, width, channels)``, uint8.
-        class_index: ``(rows,)``, int64.
-    """
-
-    images: Tensor
-    class_index: Tensor
+    inputs: Tensor
+    targets: Tensor
 
 
 class Totals:
@@ -46,17 +40,20 @@ class Totals:
     def __init__(self, device: torch.device) -> None:
         self.rows = 0
         self._loss = torch.zeros((), device=device)
+        self._has_classes = True
         self._correct = torch.zeros((), dtype=torch.int64, device=device)
 
-    def add(self, loss: Tensor, logits: Tensor, class_index: Tensor) -> None:
+    def add(self, loss: Tensor, outputs: Tensor, targets: Tensor) -> None:
         """Add one batch, whose loss is a mean over its rows."""
-        self.rows += len(class_index)
-        self._loss += loss.detach() * len(class_index)
-        self._correct += (logits.detach().argmax(dim=1) == class_index).sum()
+        self.rows += len(targets)
+        self._loss += loss.detach() * len(targets)
+        self._has_classes = not targets.is_floating_point()
+        if self._has_classes:
+            self._correct += (decide(outputs.detach()) == targets).sum()
 
-    def means(self) -> tuple[float, float]:
-        """Return the mean loss and the top-1 accuracy, each weighted by rows. Waits for the device."""
-        return self._loss.item() / self.rows, self._correct.item() / self.rows
+    def means(self) -> tuple[float, float | None]:
+        """Return mean loss and top-1 accuracy (None for values), each weighted by rows. Waits for the device."""
+        return self._loss.item() / self.rows, self._correct.item() / self.rows if self._has_classes else None
 
 
 class Watcher(Protocol):
@@ -71,14 +68,38 @@ class Watcher(Protocol):
 
 def to_device(split: Split, device: torch.device) -> Batches:
     """Copy a split to the device whole."""
-    return Batches(
-        images=torch.from_numpy(split.images).to(device), class_index=torch.from_numpy(split.class_index).to(device)
-    )
+    return Batches(inputs=torch.from_numpy(split.inputs).to(device), targets=torch.from_numpy(split.targets).to(device))
+
+
+def decide(logits: Tensor) -> Tensor:
+    """Return the class of each row, ``(batch,)``: the greatest logit, or for a single one whether it is at least 0."""
+    return (logits[:, 0] >= 0).long() if logits.shape[1] == 1 else logits.argmax(dim=1)
+
+
+def mean_loss(outputs: Tensor, targets: Tensor, loss: Loss) -> Tensor:
+    """Return a loss as its mean over the rows and targets of a batch.
+
+    Args:
+        outputs: ``(batch, classes)``, ``(batch, 1)`` for binary-cross-entropy, or ``(batch, targets)``.
+        targets: Class indices ``(batch,)``, or values ``(batch, targets)``.
+        loss: Which one.
+    """
+    if loss == "cross-entropy":
+        return functional.cross_entropy(outputs, targets)
+    if loss == "binary-cross-entropy":
+        return functional.binary_cross_entropy_with_logits(outputs[:, 0], targets.to(outputs.dtype))
+    if outputs.shape != targets.shape:
+        raise TrainingError(
+            f"the network gives {list(outputs.shape)}, but targets are {list(targets.shape)}; both would be broadcast"
+        )
+    if loss == "l1":
+        return functional.l1_loss(outputs, targets)
+    return functional.mse_loss(outputs, targets) * (0.5 if loss == "half-mse" else 1)
 
 
 def train(
     network: nn.Module,
-    image_input: ImageInput,
+    input_module: nn.Module,
     dataset: Dataset,
     recipe: Recipe,
     *,
@@ -88,8 +109,8 @@ def train(
     """Train a network in place, and yield after every epoch.
 
     Args:
-        network: On the device to train on, freshly built; it takes normalised float NCHW images and gives logits.
-        image_input: On the same device.
+        network: On the device to train on, freshly built; it takes what the input module gives.
+        input_module: On the same device; from `train.models.inputs.build_input`.
         dataset: Prepared for the recipe.
         recipe: Optimizer, learning rate, batch size, epochs, augmentation, and the seed of the shuffling.
         watcher: Is told after every batch and every epoch.
@@ -102,9 +123,10 @@ def train(
         TrainingError: the loss is NaN or infinite.
         Stopped: ``stop`` returned True; the network is somewhere within the epoch.
     """
-    device = image_input.mean.device
+    device = next(input_module.buffers()).device
     rows, test = to_device(dataset.train, device), to_device(dataset.test, device)
-    orders = _orders(len(rows.images), recipe.seed)
+    orders = _orders(len(rows.inputs), recipe.seed)
+    batch_size = recipe.batch_size or len(rows.inputs)
     augment = _augmentation(recipe, device)
     optimizer = _optimizer(network, recipe)
     for epoch in range(1, recipe.epochs + 1):
@@ -112,15 +134,16 @@ def train(
         network.train()
         totals = Totals(device)
         order = next(orders).to(device)
-        for first in range(0, len(order), recipe.batch_size):
-            index = order[first : first + recipe.batch_size]
-            images, class_index = augment(rows.images[index]), rows.class_index[index]
-            logits = network(image_input(images))
-            loss = functional.cross_entropy(logits, class_index)
+        for first in range(0, len(order), batch_size):
+            # all rows at once are taken as they lie: their order would change nothing but the rounding
+            index = order[first : first + batch_size] if recipe.batch_size else slice(None)
+            inputs, targets = augment(rows.inputs[index]), rows.targets[index]
+            outputs = network(input_module(inputs))
+            loss = mean_loss(outputs, targets, recipe.loss)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            totals.add(loss, logits, class_index)
+            totals.add(loss, outputs, targets)
             watcher.batch_done(epoch, totals, len(order))
             if stop():
                 raise Stopped
@@ -130,7 +153,7 @@ def train(
                 f"the training loss of epoch {epoch} is {train_loss}, but a finite number was expected; "
                 f"give a --learning-rate below {recipe.learning_rate:g}"
             )
-        test_loss, test_accuracy = evaluate(network, image_input, test, stop=stop)
+        test_loss, test_accuracy = evaluate(network, input_module, test, loss=recipe.loss, stop=stop)
         metrics = EpochMetrics(
             epoch=epoch,
             train_loss=train_loss,
@@ -144,23 +167,28 @@ def train(
 
 
 def evaluate(
-    network: nn.Module, image_input: ImageInput, rows: Batches, *, stop: Callable[[], bool] = lambda: False
-) -> tuple[float, float]:
+    network: nn.Module,
+    input_module: nn.Module,
+    rows: Batches,
+    *,
+    loss: Loss = "cross-entropy",
+    stop: Callable[[], bool] = lambda: False,
+) -> tuple[float, float | None]:
     """Measure a network on a split; it is left in evaluation mode.
 
     Returns:
-        Mean cross-entropy and top-1 accuracy, each weighted by rows.
+        Mean loss and top-1 accuracy (None for a regression), each weighted by rows.
 
     Raises:
         Stopped: ``stop`` returned True.
     """
     network.eval()
-    totals = Totals(rows.images.device)
+    totals = Totals(rows.inputs.device)
     with torch.inference_mode():
-        for first in range(0, len(rows.images), EVALUATION_BATCH):
-            class_index = rows.class_index[first : first + EVALUATION_BATCH]
-            logits = network(image_input(rows.images[first : first + EVALUATION_BATCH]))
-            totals.add(functional.cross_entropy(logits, class_index), logits, class_index)
+        for first in range(0, len(rows.inputs), EVALUATION_BATCH):
+            targets = rows.targets[first : first + EVALUATION_BATCH]
+            outputs = network(input_module(rows.inputs[first : first + EVALUATION_BATCH]))
+            totals.add(mean_loss(outputs, targets, loss), outputs, targets)
             if stop():
                 raise Stopped
     return totals.means()
@@ -194,6 +222,11 @@ def _augmentation(recipe: Recipe, device: torch.device) -> Callable[[Tensor], Te
 
 
 def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    groups: list[dict[str, object]] = [{"params": list(network.parameters())}]
+    if recipe.weight_decay:
+        weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+        others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+        groups = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others}]
     if recipe.optimizer == "adam":
-        return torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
-    return torch.optim.SGD(network.parameters(), lr=recipe.learning_rate)
+        return torch.optim.Adam(groups, lr=recipe.learning_rate)
+    return torch.optim.SGD(groups, lr=recipe.learning_rate)

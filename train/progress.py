@@ -12,8 +12,9 @@ from train.curves import draw_text
 from train.fit import Fitted
 from train.loop import Totals
 from train.recipes.recipe import Recipe
-from train.run import EpochMetrics
+from train.run import EpochMetrics, Run
 
+MOST_LINES = 100
 REFRESH_S = 0.25  # reading loss and accuracy waits for the device, so it is done this seldom
 
 
@@ -64,16 +65,19 @@ class TrainingProgress:
             description=f"epoch {epoch}/{self._epochs}",
             completed=(epoch - 1) * rows + totals.rows,
             total=self._epochs * rows,
-            figures=f"loss {loss:.4f}  accuracy {accuracy:.1%}",
+            figures=f"loss {loss:.4f}" + ("" if accuracy is None else f"  accuracy {accuracy:.1%}"),
         )
         self._bar.refresh()
 
     def epoch_done(self, metrics: EpochMetrics) -> None:
-        """Print the epoch's line."""
+        """Print the epoch's line, or where there are many epochs that of some."""
+        every = max(1, self._epochs // MOST_LINES)
+        if metrics.epoch % every and metrics.epoch != self._epochs:
+            return
         self._console.print(
             f"epoch {metrics.epoch:>{len(str(self._epochs))}}/{self._epochs}"
-            f"  train loss {metrics.train_loss:.4f} accuracy {metrics.train_top1_accuracy:7.2%}"
-            f"  test loss {metrics.test_loss:.4f} accuracy {metrics.test_top1_accuracy:7.2%}"
+            f"  train {_figures(metrics.train_loss, metrics.train_top1_accuracy)}"
+            f"  test {_figures(metrics.test_loss, metrics.test_top1_accuracy)}"
             f"  {metrics.duration_s:.1f} s",
             highlight=False,
             soft_wrap=True,
@@ -82,7 +86,7 @@ class TrainingProgress:
 
 def summarise(fitted: Fitted, recipe: Recipe, out: Path) -> str:
     """Say in a few lines what came out of a run, where it is, and what to do next."""
-    run, metrics = fitted.run, fitted.run.metrics
+    run = fitted.run
     notes = []
     if recipe.notes_accuracy is not None:
         notes.append(f"{recipe.notes_accuracy:.2%} right")
@@ -91,11 +95,25 @@ def summarise(fitted: Fitted, recipe: Recipe, out: Path) -> str:
     lines = [
         draw_text(fitted.history),
         "",
-        f"result   {metrics['test_top1_accuracy']:.2%} of {run.data.test_rows:,} test images right, "
-        f"loss {metrics['test_loss']:.4f}; always the commonest class: {metrics['chance_top1_accuracy']:.2%}",
+        _result(run),
         *([f"notes    {', '.join(notes)} (source notes {recipe.notes})"] if notes else []),
         f"trained  {run.epochs_done} of {run.epochs} epochs in {run.duration_s:.1f} s on {run.device}",
         f"run      {out}",
         f"next     python -m export {out}",
     ]
     return "\n".join(lines)
+
+
+def _figures(loss: float, accuracy: float | None) -> str:
+    return f"loss {loss:.4f}" + ("" if accuracy is None else f" accuracy {accuracy:7.2%}")
+
+
+def _result(run: Run) -> str:
+    metrics = run.metrics
+    if "test_top1_accuracy" not in metrics:
+        return f"result   loss {metrics['test_loss']:.6g} on {run.data.test_rows:,} test rows"
+    kind = "rows" if run.preprocessing is None else "images"
+    return (
+        f"result   {metrics['test_top1_accuracy']:.2%} of {run.data.test_rows:,} test {kind} right, "
+        f"loss {metrics['test_loss']:.4f}; always the commonest class: {metrics['chance_top1_accuracy']:.2%}"
+    )

@@ -11,7 +11,7 @@ import msgspec
 import torch
 from torch import nn
 
-from serve.bundle import ImagePreprocessing, Task
+from serve.bundle import Feature, ImagePreprocessing, Task
 
 RECORD = "run.json"
 STATE_DICT = "state_dict.pt"
@@ -52,13 +52,17 @@ class Run:
     labels: tuple[str, ...]
     factory: str
     factory_args: dict[str, int | float | str | bool]
-    preprocessing: ImagePreprocessing
+    preprocessing: ImagePreprocessing | None
+    features: tuple[Feature, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     augmentation: str | None
+    loss: str
+    initialisation: str
+    weight_decay: float
     optimizer: str
     learning_rate: float
-    batch_size: int
+    batch_size: int | None
     epochs: int
     epochs_done: int
     seed: int
@@ -76,13 +80,16 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochMetrics:
-    """One line of `metrics.csv`; losses and accuracies are means over rows, accuracies fractions in [0, 1]."""
+    """One line of `metrics.csv`; means over rows. Accuracies are fractions in [0, 1], None for a regression.
+
+    The training figures are of each batch before its step, those of the test split of the network after the epoch.
+    """
 
     epoch: int
     train_loss: float
-    train_top1_accuracy: float
+    train_top1_accuracy: float | None
     test_loss: float
-    test_top1_accuracy: float
+    test_top1_accuracy: float | None
     duration_s: float
 
 
@@ -115,7 +122,10 @@ def read_metrics(path: Path) -> list[EpochMetrics]:
     file = path / METRICS
     try:
         with file.open(encoding="utf-8", newline="") as lines:
-            history = [msgspec.convert(row, EpochMetrics, strict=False) for row in csv.DictReader(lines)]
+            history = [
+                msgspec.convert({key: value or None for key, value in row.items()}, EpochMetrics, strict=False)
+                for row in csv.DictReader(lines)
+            ]
     except FileNotFoundError:
         raise RunError(f"{file} is missing, but every run has one; train again") from None
     except msgspec.ValidationError as error:

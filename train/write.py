@@ -112,4 +112,6 @@ def _metrics_csv(history: Sequence[EpochMetrics]) -> str:
 
 def _title(run: Run, history: Sequence[EpochMetrics]) -> str:
     stopped = "" if run.finished else f", stopped after {run.epochs_done} of {run.epochs} epochs"
-    return f"{run.recipe or run.factory}: {history[-1].test_top1_accuracy:.2%} of test images right{stopped}"
+    accuracy = history[-1].test_top1_accuracy
+    result = f"test loss {history[-1].test_loss:.4g}" if accuracy is None else f"{accuracy:.2%} of the test split right"
+    return f"{run.recipe or run.factory}: {result}{stopped}"

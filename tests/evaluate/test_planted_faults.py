@@ -54,8 +54,8 @@ def leave_dropout_on(module: nn.Module) -> None:
 
 
 def shift_mean(module: nn.Module) -> None:
-    image_input = module.image_input
-    image_input.mean += 0.01
+    input_module = module.input_module
+    input_module.mean += 0.01
 
 
 def swap_outputs(module: nn.Module) -> None:

@@ -14,7 +14,7 @@ def test_registry_names_the_function() -> None:
 
 
 def test_vary_pen_changes_images_reproducibly_and_leaves_its_input_alone() -> None:
-    images = torch.from_numpy(load_dataset(RECIPES["digits"], Path("unused")).train.images[:64])
+    images = torch.from_numpy(load_dataset(RECIPES["digits"], Path("unused")).train.inputs[:64])
     before = images.clone()
     torch.manual_seed(0)
     first = vary_pen(images, torch.Generator().manual_seed(7))

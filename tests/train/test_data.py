@@ -40,32 +40,32 @@ def write_idx_files(raw: Path, *, rows: int = 2) -> None:
 def test_digits_are_all_of_them_in_a_stratified_split() -> None:
     dataset = read_digits(Path("unused"))
     assert (len(dataset.train), len(dataset.test)) == (1437, 360)
-    images = np.concatenate([dataset.train.images, dataset.test.images])
+    images = np.concatenate([dataset.train.inputs, dataset.test.inputs])
     expected = np.minimum(load_digits().images * 16, 255).astype(np.uint8)
     assert sorted(image.tobytes() for image in images) == sorted(image.tobytes() for image in expected)
     for split in (dataset.train, dataset.test):
-        counts = np.bincount(split.class_index)
+        counts = np.bincount(split.targets)
         assert counts.max() - counts.min() <= len(split) * 0.01 + 1
-    train = {image.tobytes() for image in dataset.train.images}
-    assert sum(image.tobytes() in train for image in dataset.test.images) == 0
+    train = {image.tobytes() for image in dataset.train.inputs}
+    assert sum(image.tobytes() in train for image in dataset.test.inputs) == 0
 
 
 def test_digits_are_the_same_every_time() -> None:
     first, second = read_digits(Path("unused")), read_digits(Path("elsewhere"))
     assert first.sha256 == second.sha256
-    np.testing.assert_array_equal(first.test.images, second.test.images)
+    np.testing.assert_array_equal(first.test.inputs, second.test.inputs)
 
 
 def test_majority_share() -> None:
-    split = Split(images=np.zeros((4, 1, 1, 1), np.uint8), class_index=np.array([2, 0, 2, 2]))
+    split = Split(inputs=np.zeros((4, 1, 1, 1), np.uint8), targets=np.array([2, 0, 2, 2]))
     assert majority_share(split) == 0.75
 
 
 def test_split_refuses_what_does_not_fit() -> None:
-    with pytest.raises(DataError, match=r"images are float64 \[2, 3\], but uint8"):
-        Split(images=np.zeros((2, 3)), class_index=np.zeros(2, np.int64))  # type: ignore[arg-type]
-    with pytest.raises(DataError, match="there are 2 images, but 3 class indices"):
-        Split(images=np.zeros((2, 3, 3, 1), np.uint8), class_index=np.zeros(3, np.int64))
+    with pytest.raises(DataError, match=r"inputs are float64 \[2, 3\], but uint8"):
+        Split(inputs=np.zeros((2, 3)), targets=np.zeros(2, np.int64))  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="there are 2 inputs, but 3 targets"):
+        Split(inputs=np.zeros((2, 3, 3, 1), np.uint8), targets=np.zeros(3, np.int64))
 
 
 def test_recipe_with_unknown_data_or_too_few_labels(tmp_path: Path) -> None:
@@ -79,11 +79,11 @@ def test_recipe_with_unknown_data_or_too_few_labels(tmp_path: Path) -> None:
 
 def test_fashion_mnist(data_root: Path) -> None:
     dataset = load_dataset(RECIPES["fashion-tinyvgg"], data_root)
-    assert dataset.train.images.shape == (60_000, 28, 28, 1)
-    assert dataset.test.images.shape == (10_000, 28, 28, 1)
-    assert dataset.train.class_index[0] == 9
-    np.testing.assert_array_equal(np.bincount(dataset.test.class_index), np.full(10, 1000))
-    pixels = dataset.train.images / np.float32(255)
+    assert dataset.train.inputs.shape == (60_000, 28, 28, 1)
+    assert dataset.test.inputs.shape == (10_000, 28, 28, 1)
+    assert dataset.train.targets[0] == 9
+    np.testing.assert_array_equal(np.bincount(dataset.test.targets), np.full(10, 1000))
+    pixels = dataset.train.inputs / np.float32(255)
     assert float(pixels.mean()) == pytest.approx(0.2860, abs=5e-5)
     assert float(pixels.std()) == pytest.approx(0.3530, abs=5e-5)
 

@@ -60,10 +60,10 @@ def test_most_variations_of_drawn_digits_are_recognised(network: nn.Module) -> N
 def test_enlarged_test_images_keep_their_labels(network: nn.Module) -> None:
     test = load_dataset(DIGITS, Path("unused")).test
     enlarged = [
-        np.asarray(Image.fromarray(image[..., 0]).resize((300, 300), Image.Resampling.NEAREST)) for image in test.images
+        np.asarray(Image.fromarray(image[..., 0]).resize((300, 300), Image.Resampling.NEAREST)) for image in test.inputs
     ]
     actual = predict(network, list(prepare_arrays(np.stack(enlarged)[..., np.newaxis], DIGITS.preprocessing)))
-    assert np.mean(np.array(actual) == test.class_index) >= 0.96
+    assert np.mean(np.array(actual) == test.targets) >= 0.96
 
 
 @pytest.mark.slow

@@ -62,13 +62,13 @@ def test_dataset_digits_are_prepared_as_served_images_are() -> None:
     raw, prepared = read_digits(Path("unused")), load_dataset(recipe, Path("unused"))
     for split in ("train", "test"):
         expected = [
-            prepare_image(Image.fromarray(image[..., 0]), recipe.preprocessing) for image in getattr(raw, split).images
+            prepare_image(Image.fromarray(image[..., 0]), recipe.preprocessing) for image in getattr(raw, split).inputs
         ]
-        np.testing.assert_array_equal(getattr(prepared, split).images, np.stack(expected))
+        np.testing.assert_array_equal(getattr(prepared, split).inputs, np.stack(expected))
 
 
 def test_a_digit_in_ink_on_paper_is_prepared_as_one_in_white_on_black() -> None:
     recipe = RECIPES["digits"]
-    images = load_dataset(recipe, Path("unused")).test.images
+    images = load_dataset(recipe, Path("unused")).test.inputs
     inverted = prepare_arrays(255 - images, recipe.preprocessing)
     assert np.mean(np.abs(inverted.astype(int) - images).max(axis=(1, 2, 3)) <= 1) >= 0.9

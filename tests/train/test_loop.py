@@ -72,19 +72,19 @@ def test_evaluation_is_weighted_by_rows_and_without_dropout(digits: Dataset) -> 
     network, image_input = build_network(recipe.factory, recipe.factory_args), ImageInput(recipe.mean, recipe.std)
     network.train()
     rows = 2 * EVALUATION_BATCH + 1  # the last batch has one row, which a mean over batches would weigh too much
-    split = replace(digits.train, images=digits.train.images[:rows], class_index=digits.train.class_index[:rows])
+    split = replace(digits.train, inputs=digits.train.inputs[:rows], targets=digits.train.targets[:rows])
     loss, accuracy = evaluate(network, image_input, to_device(split, CPU))
     assert not network.training
     with torch.inference_mode():
-        probabilities = network.double()(image_input.double()(torch.from_numpy(split.images))).softmax(dim=1).numpy()
-    assert loss == pytest.approx(log_loss(split.class_index, probabilities), rel=1e-6)
-    assert accuracy == accuracy_score(split.class_index, probabilities.argmax(axis=1))
+        probabilities = network.double()(image_input.double()(torch.from_numpy(split.inputs))).softmax(dim=1).numpy()
+    assert loss == pytest.approx(log_loss(split.targets, probabilities), rel=1e-6)
+    assert accuracy == accuracy_score(split.targets, probabilities.argmax(axis=1))
 
 
 def test_dropout_left_on_changes_the_logits(digits: Dataset) -> None:
     recipe = RECIPES["digits"]
     network, image_input = build_network(recipe.factory, recipe.factory_args), ImageInput(recipe.mean, recipe.std)
-    pixels = image_input(torch.from_numpy(digits.test.images[:8]))
+    pixels = image_input(torch.from_numpy(digits.test.inputs[:8]))
     assert torch.equal(network.eval()(pixels), network(pixels))
     assert not torch.equal(network.train()(pixels), network(pixels))
 
@@ -142,8 +142,8 @@ def test_sgd_step_is_the_textbook_one(digits: Dataset) -> None:
     torch.manual_seed(3)
     network, image_input = build_network(recipe.factory, recipe.factory_args), ImageInput(recipe.mean, recipe.std)
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
-    logits = network(image_input(torch.from_numpy(digits.train.images)))
-    chosen = logits.log_softmax(dim=1)[torch.arange(len(logits)), torch.from_numpy(digits.train.class_index)]
+    logits = network(image_input(torch.from_numpy(digits.train.inputs)))
+    chosen = logits.log_softmax(dim=1)[torch.arange(len(logits)), torch.from_numpy(digits.train.targets)]
     gradients = torch.autograd.grad(-chosen.mean(), list(network.parameters()))
     next(train(network, image_input, digits, recipe, watcher=Notebook()))
     for (name, parameter), gradient in zip(network.named_parameters(), gradients, strict=True):

@@ -4,7 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from serve.bundle import ImagePreprocessing, Task
+from serve.bundle import Feature, ImagePreprocessing, Task
+
+Loss = Literal["cross-entropy", "binary-cross-entropy", "l1", "mse", "half-mse"]
 
 
 class RecipeError(ValueError):
@@ -20,17 +22,22 @@ class Recipe:
         title: One line for people.
         task: What the outputs mean.
         data: A name in `train.data.DATASETS`.
-        labels: Human names, in the order of the class indices.
-        factory: ``package.module:callable`` that builds the network: normalised float NCHW images in, logits out.
+        labels: Human names, in the order of the class indices; of the targets, for a regression.
+        factory: ``package.module:callable`` that builds the network: what the input module gives in, logits (binary:
+            one per row) or predictions out.
         factory_args: Keyword arguments of the factory.
         parameters: How many trainable numbers the network has.
-        preprocessing: How an image becomes the array the graph takes.
-        mean: Per-channel mean subtracted after the division by 255.
-        std: Per-channel standard deviation divided by.
+        preprocessing: How an image becomes the array the graph takes; None for a table.
+        features: Columns of the table; empty for images.
+        mean: Subtracted: per channel, of pixel / 255, or per feature (the value that stands for a missing one, too).
+        std: Divided by: per channel or per feature.
         augmentation: A name in `train.augment.AUGMENTATIONS`, applied to training batches only, or None.
+        loss: What is minimised, as a mean over rows; ``half-mse`` is half the squared error.
+        initialisation: A name in `train.initialise.INITIALISATIONS`.
+        weight_decay: L2 penalty's factor; on weights, never on biases.
         optimizer: Update rule.
         learning_rate: Its step size.
-        batch_size: Rows per step.
+        batch_size: Rows per step; None for all at once.
         epochs: Passes over the training split.
         seed: Set right before the network is built.
         threads: CPU threads that pay off for so small a network, or None for torch's own choice.
@@ -47,13 +54,17 @@ class Recipe:
     factory: str
     factory_args: dict[str, int | float | str | bool]
     parameters: int
-    preprocessing: ImagePreprocessing
+    preprocessing: ImagePreprocessing | None = None
+    features: tuple[Feature, ...] = ()
     mean: tuple[float, ...]
     std: tuple[float, ...]
     augmentation: str | None = None
+    loss: Loss = "cross-entropy"
+    initialisation: str = "default"
+    weight_decay: float = 0.0
     optimizer: Literal["sgd", "adam"] = "sgd"
     learning_rate: float = 0.1
-    batch_size: int = 32
+    batch_size: int | None = 32
     epochs: int = 3
     seed: int = 42
     threads: int | None = None
@@ -62,6 +73,12 @@ class Recipe:
     notes: str = ""
 
     def __post_init__(self) -> None:
+        if (self.preprocessing is None) != bool(self.features):
+            raise RecipeError(
+                f"recipe {self.name} must have either preprocessing, for images, or features, for a table"
+            )
+        if (self.loss in {"cross-entropy", "binary-cross-entropy"}) != (self.task != "regression"):
+            raise RecipeError(f"recipe {self.name} has loss {self.loss}, which does not fit task {self.task}")
         for field, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("threads", 1)):
             value = getattr(self, field)
             if value is not None and value < least:
