@@ -4,7 +4,7 @@ import os
 import sys
 from typing import Literal
 
-from serve.bundle import CERTIFICATE, Bundle, BundleError, check_certificate
+from serve.bundle import Bundle, BundleError, read_certificate
 from serve.classifier import Classifier
 
 Certified = Literal["passed", "failed", "none"]
@@ -16,10 +16,10 @@ def read_certified(bundle: Bundle) -> Certified:
     Raises:
         BundleError: the certificate was altered, or is another bundle's.
     """
-    path = bundle.path / CERTIFICATE
-    if not path.exists():
+    certificate = read_certificate(bundle)
+    if certificate is None:
         return "none"
-    return "passed" if check_certificate(path.read_bytes(), path, bundle.manifest).passed else "failed"
+    return "passed" if certificate.passed else "failed"
 
 
 def require_certified(bundle: Bundle) -> None:
@@ -31,7 +31,7 @@ def require_certified(bundle: Bundle) -> None:
     if read_certified(bundle) == "failed":
         raise BundleError(
             f"{bundle.path} has a certificate that says parity failed, so this is not the model that was trained; "
-            "see `python -m evaluate parity`, or serve it all the same with --allow-failed"
+            "see `python -m evaluate parity`, or use it all the same with --allow-failed"
         )
 
 

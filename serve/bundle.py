@@ -1,16 +1,20 @@
 """The bundle: what export writes, serve runs and evaluate judges. Records, integrity, reading; nothing else."""
 
 import hashlib
+import os
 import re
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 CERTIFICATE = "certificate.json"
+MAX_MANIFEST_BYTES = 16 << 20
+MAX_CERTIFICATE_BYTES = 64 << 20
 
 Task = Literal["classification", "binary-classification", "regression"]
 DType = Literal["uint8", "int64", "float16", "float32", "float64"]
@@ -20,7 +24,17 @@ Precision = Literal["float32", "float16", "int8"]
 _SEAL = re.compile(rb'"sha256": "([0-9a-f]{64})"')
 _UNSEALED = b'"sha256": "' + b"0" * 64 + b'"'
 
-T = TypeVar("T")
+
+class Sealed(Protocol):
+    """A record that holds the digest of its own document."""
+
+    @property
+    def sha256(self) -> str:
+        """The digest."""
+        ...
+
+
+T = TypeVar("T", bound=Sealed)
 
 
 class BundleError(ValueError):
@@ -168,10 +182,6 @@ class Manifest:
                 "give one label per class"
             )
 
-    def input(self, name: str) -> TensorSpec | None:
-        """Return the input of that name, or None."""
-        return next((spec for spec in self.inputs if spec.name == name), None)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
@@ -194,7 +204,13 @@ class Bundle:
         """
         path = self.path / entry.path
         try:
-            content = path.read_bytes()
+            size_bytes = _size_bytes(path)
+            if size_bytes != entry.size_bytes:
+                raise BundleError(
+                    f"{path} has {size_bytes:,} bytes, but {MANIFEST} records {entry.size_bytes:,}; "
+                    "export the bundle again, or copy it whole"
+                )
+            content = _read(path, size_bytes)
         except FileNotFoundError:
             raise BundleError(
                 f"{path} is missing, but {MANIFEST} lists it; export the bundle again, or copy it whole"
@@ -225,8 +241,11 @@ def seal(document: bytes) -> bytes:
     return document.replace(_UNSEALED, b'"sha256": "' + digest + b'"', 1)
 
 
-def check_seal(document: bytes, path: Path) -> None:
+def check_seal(document: bytes, path: Path) -> str:
     """Check a document written by `seal`, so that any changed byte is noticed.
+
+    Returns:
+        The sealed digest.
 
     Raises:
         BundleError: the document is not what was sealed.
@@ -238,6 +257,7 @@ def check_seal(document: bytes, path: Path) -> None:
     found = hashlib.sha256(document[: match.start()] + _UNSEALED + document[match.end() :]).hexdigest()
     if found != recorded:
         raise BundleError(f"{path} has sha256 {found[:12]}…, but records {recorded[:12]}… of itself; make it again")
+    return recorded
 
 
 def encode_sealed(record: object) -> bytes:
@@ -248,14 +268,23 @@ def encode_sealed(record: object) -> bytes:
 def decode_sealed(document: bytes, record_type: type[T], path: Path) -> T:
     """Return the record in a sealed JSON document.
 
+    The seal is the first ``"sha256"`` of the document, and the record's field is the last one of that name: they must
+    be the same, or a document could be sealed with one digest and speak of itself with another.
+
     Raises:
         BundleError: the document was altered, or does not hold such a record.
     """
-    check_seal(document, path)
+    sealed = check_seal(document, path)
     try:
-        return msgspec.json.decode(document, type=record_type)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        record = msgspec.json.decode(document, type=record_type)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(f"{path} is not valid: {error}") from error
+    if record.sha256 != sealed:
+        raise BundleError(
+            f"{path} is sealed with sha256 {sealed[:12]}…, but calls itself {record.sha256[:12]}…, so it was altered; "
+            "make it again"
+        )
+    return record
 
 
 def read_bundle(path: Path) -> Bundle:
@@ -276,13 +305,11 @@ def read_bundle(path: Path) -> Bundle:
             f"{path} has no {MANIFEST}, so it is no bundle or its export did not finish; "
             "make it with `python -m export RUN`"
         )
-    manifest = decode_sealed(manifest_path.read_bytes(), Manifest, manifest_path)
+    manifest = decode_sealed(_read_document(manifest_path, MAX_MANIFEST_BYTES), Manifest, manifest_path)
     bundle = Bundle(path=path, manifest=manifest)
     for entry in manifest.files:
         bundle.read(entry)
-    certificate = path / CERTIFICATE
-    if certificate.exists():
-        check_certificate(certificate.read_bytes(), certificate, manifest)
+    read_certificate(bundle)
     return bundle
 
 
@@ -293,6 +320,18 @@ class CertificateHead:
     sha256: str
     bundle_sha256: str
     passed: bool
+
+
+def read_certificate(bundle: Bundle) -> CertificateHead | None:
+    """Return what the bundle's certificate says of it, or None where it has none.
+
+    Raises:
+        BundleError: the certificate cannot be read, was altered, or certifies another bundle.
+    """
+    path = bundle.path / CERTIFICATE
+    if not os.path.lexists(path):
+        return None
+    return check_certificate(_read_document(path, MAX_CERTIFICATE_BYTES), path, bundle.manifest)
 
 
 def check_certificate(document: bytes, path: Path, manifest: Manifest) -> CertificateHead:
@@ -308,3 +347,26 @@ def check_certificate(document: bytes, path: Path, manifest: Manifest) -> Certif
             "run `python -m evaluate parity` again"
         )
     return head
+
+
+def _read_document(path: Path, max_bytes: int) -> bytes:
+    try:
+        size_bytes = _size_bytes(path)
+        if size_bytes > max_bytes:
+            raise BundleError(f"{path} has {size_bytes:,} bytes, but at most {max_bytes:,} are read; make it again")
+        return _read(path, size_bytes)
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read ({error.strerror}); make it again") from error
+
+
+def _size_bytes(path: Path) -> int:
+    """Return the size of a file; what is none could keep a reader waiting, or lead it out of the bundle."""
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode):
+        raise BundleError(f"{path} is no regular file, but one was expected; copy the bundle with its files, not links")
+    return found.st_size
+
+
+def _read(path: Path, max_bytes: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(max_bytes)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -48,8 +49,6 @@ def test_reads_what_was_written(tiny_path: Path) -> None:
     assert bundle.manifest.name == "tiny"
     assert bundle.manifest.labels == ("circle", "cross", "line", "dot")
     assert bundle.manifest.inputs == (TensorSpec(name="image", dtype="uint8", shape=("batch", 8, 8, 1)),)
-    assert bundle.manifest.input("image") == bundle.manifest.inputs[0]
-    assert bundle.manifest.input("nothing") is None
     graph = bundle.entry("onnx", "float32")
     assert graph is not None
     assert graph == bundle.entry("onnx")
@@ -88,7 +87,10 @@ def test_one_changed_byte_in_any_file_is_noticed(copy: Path, name: str) -> None:
             read_bundle(copy)
     for altered in (content[:-1], content + b"\0", b""):
         (copy / name).write_bytes(altered)
-        with pytest.raises(BundleError, match=f"{name} has sha256"):
+        with pytest.raises(
+            BundleError,
+            match=rf"{name} has {len(altered):,} bytes, but manifest\.json records {len(content):,}; export the bundle",
+        ):
             read_bundle(copy)
     (copy / name).write_bytes(content)
     read_bundle(copy)
@@ -98,7 +100,9 @@ def test_a_file_is_checked_on_the_very_read_that_is_used(copy: Path) -> None:
     bundle = read_bundle(copy)
     graph = bundle.entry("onnx")
     assert graph is not None
-    (copy / "graph.onnx").write_bytes(b"changed after the check")
+    content = bytearray((copy / "graph.onnx").read_bytes())
+    content[-1] ^= 1
+    (copy / "graph.onnx").write_bytes(content)
     with pytest.raises(BundleError, match=r"graph\.onnx has sha256"):
         bundle.read(graph)
 
@@ -112,7 +116,66 @@ def test_a_missing_file_is_noticed(copy: Path) -> None:
 def test_a_directory_in_a_files_place_is_noticed(copy: Path) -> None:
     (copy / "graph.onnx").unlink()
     (copy / "graph.onnx").mkdir()
-    with pytest.raises(BundleError, match=r"graph\.onnx cannot be read \(.*\); export the bundle again"):
+    with pytest.raises(BundleError, match=r"graph\.onnx is no regular file, but one was expected; copy the bundle"):
+        read_bundle(copy)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="named pipes are made otherwise there")
+@pytest.mark.parametrize("name", ["model-card.md", "certificate.json"])
+def test_a_pipe_in_a_files_place_is_not_waited_for(copy: Path, name: str) -> None:
+    (copy / name).unlink(missing_ok=True)
+    os.mkfifo(copy / name)
+    with pytest.raises(BundleError, match=rf"{name} is no regular file, but one was expected"):
+        read_bundle(copy)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "model-card.md", "certificate.json"])
+def test_a_link_in_a_files_place_is_refused(copy: Path, tmp_path: Path, name: str) -> None:
+    target = tmp_path / "elsewhere"
+    if (copy / name).exists():
+        (copy / name).rename(target)
+    (copy / name).symlink_to(target)
+    with pytest.raises(BundleError, match=rf"{name} is no regular file, but one was expected"):
+        read_bundle(copy)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="the superuser may read everything")
+@pytest.mark.parametrize("name", ["manifest.json", "model-card.md"])
+def test_a_closed_file_is_one_sentence(copy: Path, name: str) -> None:
+    (copy / name).chmod(0)
+    with pytest.raises(BundleError, match=rf"{name} cannot be read \(Permission denied\); "):
+        read_bundle(copy)
+
+
+@pytest.mark.parametrize(("name", "mebibytes"), [("manifest.json", 16), ("certificate.json", 64)])
+def test_documents_have_a_largest_size(copy: Path, name: str, mebibytes: int) -> None:
+    for size, message in (
+        (mebibytes << 20, "holds no sha256 of itself"),
+        (
+            (mebibytes << 20) + 1,
+            f"{name} has {(mebibytes << 20) + 1:,} bytes, but at most {mebibytes << 20:,} are read; make",
+        ),
+    ):
+        with (copy / name).open("wb") as file:
+            file.truncate(size)
+        with pytest.raises(BundleError, match=message):
+            read_bundle(copy)
+
+
+def test_a_second_digest_of_itself_is_a_forgery(copy: Path) -> None:
+    document = (
+        (copy / "manifest.json")
+        .read_bytes()
+        .replace(b'"name": "tiny"', b'"sha256": "' + b"f" * 64 + b'",\n  "name": "tiny"')
+    )
+    genuine = read_bundle(copy).manifest.sha256.encode()
+    forged = seal(document.replace(genuine, b"0" * 64))
+    check_seal(forged, NOWHERE)
+    (copy / "manifest.json").write_bytes(forged)
+    with pytest.raises(
+        BundleError,
+        match=r"manifest\.json is sealed with sha256 .{12}…, but calls itself f{12}…, so it was altered; make",
+    ):
         read_bundle(copy)
 
 
@@ -190,6 +253,9 @@ def test_sealing() -> None:
         check_seal(b"{}", NOWHERE)
     with pytest.raises(BundleError, match=r"manifest\.json is not valid: .*missing required field"):
         decode_sealed(sealed, Manifest, NOWHERE)
+    deep = seal(b'{"sha256": "' + b"0" * 64 + b'", "a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+    with pytest.raises(BundleError, match=r"manifest\.json is not valid: .*recursion"):
+        decode_sealed(deep, Manifest, NOWHERE)
 
 
 class TestCertificate:

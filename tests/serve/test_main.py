@@ -140,7 +140,7 @@ def test_a_failed_certificate_is_served_on_demand_only(tmp_path: Path, capsys: p
     certify(write_tiny_bundle(tmp_path / "b"), passed=False)
     assert fail(capsys, tmp_path / "b").endswith(
         "has a certificate that says parity failed, so this is not the model that was trained; "
-        "see `python -m evaluate parity`, or serve it all the same with --allow-failed"
+        "see `python -m evaluate parity`, or use it all the same with --allow-failed"
     )
     with serving(tmp_path / "b", "--no-page", "--allow-failed") as (_, _, said):
         assert "certificate  FAILED: this is not the model that was trained" in said
