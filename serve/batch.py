@@ -33,6 +33,8 @@ class Options:
     """Images per run of the graph."""
     workers: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Threads that read and decode; as many as there are usable CPUs, up to 8, if not given."""
+    allow_failed: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Predict also with a bundle whose certificate says that parity failed."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the summary as JSON."""
 
@@ -41,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     options = tyro.cli(Options, prog="python -m serve.batch", args=argv)
     warnings.filterwarnings("ignore", module=r"PIL\.")  # odd metadata in the images that people have
+
+    import pyarrow as pa
 
     from serve.batch_job import run_job
     from serve.batch_parts import OutputError
@@ -59,8 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 batch_size=options.batch_size,
                 workers=options.workers,
                 progress=progress,
+                allow_failed=options.allow_failed,
             )
-    except (BundleError, ProviderError, SourceError, OutputError, OSError) as error:
+    except (BundleError, ProviderError, SourceError, OutputError, OSError, pa.ArrowException) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
     except KeyboardInterrupt:

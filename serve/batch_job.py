@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from serve.announce import require_certified
 from serve.batch_parts import Job, OutputError, Parts, check_output, schema_of
 from serve.batch_progress import Progress
 from serve.batch_rows import BATCHES_IN_FLIGHT, Row, predict_files
@@ -56,11 +57,13 @@ def run_job(
     batch_size: int,
     workers: int | None,
     progress: Progress,
+    allow_failed: bool = False,
 ) -> Report:
     """Predict all files of a source into a table.
 
     Raises:
-        BundleError: the bundle cannot be used, takes no images, or does not reproduce its golden outputs here.
+        BundleError: the bundle cannot be used, takes no images, does not reproduce its golden outputs here, or has a
+            certificate that says parity failed, unless `allow_failed`.
         ProviderError: the provider is not usable here.
         SourceError: the source names no files.
         OutputError: the table cannot be written, or an option is out of range.
@@ -72,6 +75,8 @@ def run_job(
     rows = (BATCHES_IN_FLIGHT + 1) * batch_size
     with Classifier.open(bundle, provider=provider, max_batch=batch_size, max_queue_rows=rows) as classifier:
         check_classifier(classifier)
+        if not allow_failed:
+            require_certified(classifier.bundle)
         labels = classifier.manifest.labels
         job = Job(
             name=classifier.name,

@@ -152,13 +152,13 @@ class Parts:
         target = self.folder / f"{start:012d}.parquet"
         temporary = target.with_suffix(".tmp")
         pa.parquet.write_table(pa.Table.from_arrays(columns, schema=self.schema), temporary)
-        temporary.replace(target)
+        _put(temporary, target)
 
     def merge(self, files: int) -> Written:
         """Write the output from the pieces, whole or not at all, and remove them.
 
         Raises:
-            OutputError: the pieces do not hold that many files.
+            OutputError: the pieces do not hold that many files, or one is damaged.
         """
         temporary = self.out.with_name(f".{self.out.name}.{os.getpid()}.tmp")
         written = Written(labels=dict.fromkeys(self.labels, 0))
@@ -173,9 +173,7 @@ class Parts:
                     f"{self.folder} holds results of {written.files:,} files, but {files:,} were expected; "
                     "run the same command again, alone"
                 )
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            temporary.replace(self.out)
+            _put(temporary, self.out)
         finally:
             temporary.unlink(missing_ok=True)
         self.remove()
@@ -195,12 +193,15 @@ class Parts:
         self.folder.rmdir()
 
     def _finished(self) -> Iterator[tuple[Path, int]]:
-        """Yield the pieces with their numbers of rows, as far as they follow each other."""
+        """Yield the pieces with their numbers of rows, as far as they follow each other and can be read."""
         start = 0
         for path in sorted(path for path in self.folder.iterdir() if _PART.fullmatch(path.name)):
             if int(path.stem) != start:
                 return
-            rows = pa.parquet.read_metadata(path).num_rows
+            try:
+                rows = pa.parquet.read_metadata(path).num_rows
+            except (pa.ArrowException, OSError):  # it is made again, with all that follow
+                return
             yield path, rows
             start += rows
 
@@ -208,7 +209,13 @@ class Parts:
         """Yield the pieces' tables, several together, so that the output has few row groups."""
         waiting: list[pa.Table] = []
         for path, _ in self._finished():
-            waiting.append(pa.parquet.read_table(path, schema=self.schema))
+            try:
+                waiting.append(pa.parquet.read_table(path, schema=self.schema))
+            except (pa.ArrowException, OSError) as error:
+                raise OutputError(
+                    f"{path} is damaged ({' '.join(str(error).split())}); remove {self.folder}, "
+                    "then run the same command again"
+                ) from error
             if sum(table.num_rows for table in waiting) >= _GROUP_ROWS:
                 yield pa.concat_tables(waiting)
                 waiting = []
@@ -238,4 +245,11 @@ def _encodable(text: str | None) -> str | None:
 def _write_whole(path: Path, content: bytes) -> None:
     temporary = path.with_suffix(".tmp")
     temporary.write_bytes(content)
-    temporary.replace(path)
+    _put(temporary, path)
+
+
+def _put(temporary: Path, target: Path) -> None:
+    """Give a written file its name, after its content is on the disk: no power cut leaves the name without it."""
+    with temporary.open("rb+") as file:
+        os.fsync(file.fileno())
+    temporary.replace(target)

@@ -18,6 +18,7 @@ from serve.batch import main
 from serve.batch_parts import OutputError, schema_of
 from serve.batch_rows import predict_files, read_image
 from serve.batch_source import SourceError, digest_files, list_files, shown
+from serve.bundle import CertificateHead, encode_sealed, read_bundle
 from serve.classifier import Classifier
 from serve.verdict import read_verdicts
 from tests.serve.tiny_bundle import LABELS, write_tabular_bundle, write_tiny_bundle
@@ -280,7 +281,7 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     monkeypatch.setattr(batch_progress.Progress, "advance", interrupting)
 
 
-@pytest.mark.parametrize("change", ["nothing", "bundle", "files", "lost-part"])
+@pytest.mark.parametrize("change", ["nothing", "bundle", "files", "lost-part", "empty-part", "cut-part"])
 def test_interrupted_work_goes_on(
     tiny_path: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, change: str
 ) -> None:
@@ -307,6 +308,10 @@ def test_interrupted_work_goes_on(
         expected = 0
     elif change == "lost-part":
         (parts / "000000000004.parquet").unlink()
+        expected = 4
+    elif change.endswith("-part"):
+        part = parts / "000000000004.parquet"
+        part.write_bytes(b"" if change == "empty-part" else part.read_bytes()[:-20])
         expected = 4
     assert run(bundle, photos, out, "--batch-size", "3", "--json") == 0
     printed = capsys.readouterr()
@@ -383,6 +388,40 @@ def test_trouble_is_one_sentence_and_status_2(
     assert printed.err.startswith("error: ")
     assert printed.err.count("\n") == 1
     assert printed.out == ""
+
+
+def test_a_failed_certificate_is_predicted_with_on_demand_only(tmp_path: Path, photos: Path, capsys) -> None:
+    bundle, out = write_tiny_bundle(tmp_path / "b"), tmp_path / "out.csv"
+    head = CertificateHead(sha256="0" * 64, bundle_sha256=read_bundle(bundle).manifest.sha256, passed=False)
+    (bundle / "certificate.json").write_bytes(encode_sealed(head))
+    assert run(bundle, photos, out) == 2
+    assert capsys.readouterr().err == (
+        f"error: {bundle} has a certificate that says parity failed, so this is not the model that was trained; "
+        "see `python -m evaluate parity`, or use it all the same with --allow-failed\n"
+    )
+    assert not out.exists()
+    assert run(bundle, photos, out, "--allow-failed") == 0
+    assert out.exists()
+
+
+def test_a_piece_that_breaks_before_the_end_is_trouble(
+    tiny_path: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    write = batch_parts.Parts.write
+
+    def damaging(self, start, files, rows) -> None:
+        write(self, start, files, rows)
+        for path in self.folder.glob("*.parquet"):
+            content = bytearray(path.read_bytes())
+            content[4:60] = bytes(56)  # the first page; the end, which is read first, stays whole
+            path.write_bytes(content)
+
+    monkeypatch.setattr(batch_parts.Parts, "write", damaging)
+    assert run(tiny_path, photos, tmp_path / "out.csv") == 2
+    *_, error = capsys.readouterr().err.splitlines()
+    assert error.startswith(f"error: {tmp_path}/out.csv.parts/000000000000.parquet is damaged (")
+    assert error.endswith(f"); remove {tmp_path}/out.csv.parts, then run the same command again")
+    assert not (tmp_path / "out.csv").exists()
 
 
 @pytest.mark.parametrize("options", [("--batch-size", "0"), ("--workers", "0")])
