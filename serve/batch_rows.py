@@ -1,6 +1,5 @@
 """From files to predictions, in order: decoded by a few threads, run in batches, never more than a few in memory."""
 
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,13 +12,12 @@ from numpy.typing import NDArray
 
 from serve.answer import Answer, ModelFaultError
 from serve.classifier import Classifier
-from serve.preprocess import ImageError, ImageTooLargeError
+from serve.preprocess import ImageError
 from serve.verdict import Verdict, read_verdicts
 
 MAX_FILE_BYTES = 256 << 20
 BATCHES_IN_FLIGHT = 3
-_SMALL_PIXELS = 16_000_000
-_LARGE = threading.Lock()  # large images are decoded one at a time: each may take a gigabyte
+_SMALL_PIXELS = 16_000_000  # a phone's photo, some 12 million, is decoded beside others
 
 Decoded = NDArray[np.uint8] | str  # the prepared image, or why there is none
 
@@ -71,12 +69,7 @@ def read_image(classifier: Classifier, path: Path) -> Decoded:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
             return f"file has {size:,} bytes, but at most {MAX_FILE_BYTES:,} are read"
-        data = path.read_bytes()
-        try:
-            return classifier.prepare(data, max_pixels=_SMALL_PIXELS)
-        except ImageTooLargeError:
-            with _LARGE:
-                return classifier.prepare(data)
+        return classifier.prepare(path.read_bytes(), small_pixels=_SMALL_PIXELS)
     except ImageError as error:
         return str(error)
     except (OSError, ValueError) as error:  # ValueError: a null byte in a path

@@ -1,6 +1,7 @@
 """A verified bundle, ready to answer: what HTTP, gRPC, the page and batch prediction all call."""
 
 import logging
+import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
@@ -15,11 +16,14 @@ from serve.bundle import Bundle, BundleError, Manifest, Precision, read_bundle
 from serve.devices import Choice, Provider, choose_provider
 from serve.golden import Golden, GoldenCheck, check_fits, check_golden, read_golden
 from serve.onnx_runner import ORT_ERRORS, OnnxRunner
-from serve.preprocess import MAX_PIXELS, prepare_bytes
+from serve.preprocess import MAX_PIXELS, ImageTooLargeError, prepare_bytes
 from serve.runner import Runner
 from serve.signature import check_inputs, describe_inputs
 
 logger = logging.getLogger(__name__)
+
+SMALL_PIXELS = 4_000_000
+_LARGE = threading.Lock()  # of the whole process: a large image may take a gigabyte
 
 
 class Classifier:
@@ -161,8 +165,18 @@ class Classifier:
             raise RequestError(f"deadline is {deadline_s} s, but must be above 0; give none, or a later one")
         return self.batcher.submit(inputs, rows=rows, deadline_s=deadline_s)
 
-    def prepare(self, data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    def prepare(
+        self, data: bytes, *, max_pixels: int = MAX_PIXELS, small_pixels: int = SMALL_PIXELS
+    ) -> NDArray[np.uint8]:
         """Turn an image file into the model's input, ``(1, height, width, channels)``.
+
+        Small images are decoded at once, as many as there are threads that call this; large ones one at a time in the
+        whole process.
+
+        Args:
+            data: The file's bytes.
+            max_pixels: Largest width x height that is decoded.
+            small_pixels: Largest width x height of a small image.
 
         Raises:
             RequestError: the model does not take images.
@@ -174,7 +188,13 @@ class Classifier:
                 f"model {self.name} takes no images, but {describe_inputs(self.manifest)}; "
                 f"send tensors to /v2/models/{self.name}/infer"
             )
-        return prepare_bytes(data, self.manifest.preprocessing, max_pixels=max_pixels)[None]
+        try:
+            return prepare_bytes(data, self.manifest.preprocessing, max_pixels=min(small_pixels, max_pixels))[None]
+        except ImageTooLargeError:  # known from the header alone
+            if max_pixels <= small_pixels:
+                raise
+        with _LARGE:
+            return prepare_bytes(data, self.manifest.preprocessing, max_pixels=max_pixels)[None]
 
     def golden(self) -> Golden:
         """Return the golden inputs with their references."""

@@ -28,7 +28,7 @@ from serve.answer import (
     TooLargeError,
 )
 from serve.body import BodyReader, Workers
-from serve.classifier import Classifier
+from serve.classifier import SMALL_PIXELS, Classifier
 from serve.devices import usable_cpus
 from serve.guard import Guard
 from serve.oip import decode_request, encode_response
@@ -39,7 +39,6 @@ logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 64 << 20
 MAX_TOTAL_BODY_BYTES = 512 << 20
-SMALL_IMAGE_PIXELS = 4_000_000
 HEADER_LENGTH = "Inference-Header-Content-Length"
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -116,10 +115,12 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        yield
-        if page is not None:
-            await page.aclose()
-        api.close()
+        try:
+            yield
+            if page is not None:
+                await page.aclose()
+        finally:
+            api.close()
 
     model = "/v2/models/{name}"
     routes = [
@@ -179,7 +180,7 @@ class _Api:
         self.max_pixels = max_pixels
         self.draining = draining
         self.workers = Workers(threads=min(4, usable_cpus()), max_waiting=256)
-        self.large_images = Workers(threads=1, max_waiting=32)  # one at a time: each may take a gigabyte
+        self.large_images = Workers(threads=1, max_waiting=32)
         self.bodies = BodyReader(max_bytes=max_body_bytes, max_total_bytes=max_total_body_bytes, workers=self.workers)
 
     def close(self) -> None:
@@ -252,8 +253,8 @@ class _Api:
         )
 
     async def _prepare(self, classifier: Classifier, data: bytes) -> NDArray[np.uint8]:
-        # what the header calls large is done again by itself, so that a flood of large images holds one at a time
-        small = min(SMALL_IMAGE_PIXELS, self.max_pixels)
+        # large images wait for each other in a thread of their own, or they would hold those that small ones need
+        small = min(SMALL_PIXELS, self.max_pixels)
         try:
             return await self.workers.run(classifier.prepare, data, max_pixels=small)
         except ImageTooLargeError:

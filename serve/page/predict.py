@@ -1,8 +1,6 @@
 """One prediction for the page: a file, a drawing or a golden example in, an answer or one sentence out."""
 
 import base64
-import binascii
-import threading
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
@@ -13,12 +11,11 @@ from numpy.typing import NDArray
 
 from serve.answer import Answer, DeadlineError, ModelFaultError, NotReadyError, QueueFullError, RequestError
 from serve.classifier import Classifier
-from serve.preprocess import ImageError, ImageTooLargeError
+from serve.preprocess import ImageError
 from serve.verdict import Verdict, read_verdicts
 
 DEADLINE_S = 30.0
-_SMALL_PIXELS = 4_000_000
-_LARGE = threading.Lock()  # large images are decoded one at a time: each may take a gigabyte
+_DRAWING_PIXELS = 1_000_000  # the canvas has 160,000
 _PNG_URL = "data:image/png;base64,"
 _EXPECTED = (
     RequestError,
@@ -49,13 +46,7 @@ class Seen:
 
 def see_file(classifier: Classifier, path: Path) -> Seen:
     """Predict an image file; the classifier gets its very bytes."""
-    data = path.read_bytes()
-    try:
-        pixels = classifier.prepare(data, max_pixels=_SMALL_PIXELS)
-    except ImageTooLargeError:
-        with _LARGE:
-            pixels = classifier.prepare(data)
-    return see_pixels(classifier, pixels)
+    return see_pixels(classifier, classifier.prepare(path.read_bytes()))
 
 
 def see_drawing(classifier: Classifier, data_url: object) -> Seen:
@@ -68,9 +59,9 @@ def see_drawing(classifier: Classifier, data_url: object) -> Seen:
         raise RequestError("the drawing is no PNG image, but the canvas sends one; reload the page and draw again")
     try:
         data = base64.b64decode(data_url[len(_PNG_URL) :], validate=True)
-    except binascii.Error:
+    except ValueError:  # no base64, or not even ASCII
         raise RequestError("the drawing arrived damaged; reload the page and draw again") from None
-    return see_pixels(classifier, classifier.prepare(data))
+    return see_pixels(classifier, classifier.prepare(data, max_pixels=_DRAWING_PIXELS))
 
 
 def see_pixels(classifier: Classifier, pixels: NDArray[np.uint8]) -> Seen:

@@ -13,10 +13,12 @@ import pytest
 from PIL import Image
 
 from serve.answer import ModelFaultError, NotReadyError, RequestError, TooLargeError
-from serve.bundle import BundleError, TensorSpec, seal
+from serve.batch_rows import read_image
+from serve.bundle import BundleError, ImagePreprocessing, TensorSpec, seal
 from serve.classifier import Classifier
 from serve.devices import ProviderError, choose_provider, cuda_fault, usable_cpus
 from serve.onnx_runner import OnnxRunner
+from serve.page.predict import see_file
 from serve.preprocess import ImageError, ImageTooLargeError
 from serve.verdict import read_verdicts
 from tests.serve.tiny_bundle import LABELS, write_lookup_bundle, write_tabular_bundle, write_tiny_bundle
@@ -112,6 +114,39 @@ def test_images_are_prepared(tiny: Classifier) -> None:
         tiny.prepare(b"")
     with pytest.raises(ImageTooLargeError, match="600 pixels, but at most 599"):
         tiny.prepare(stream.getvalue(), max_pixels=599)
+
+
+def test_only_large_images_wait_for_each_other(
+    tiny: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from serve import classifier as module
+
+    decoded: list[tuple[int, bool]] = []
+    prepare_bytes = module.prepare_bytes
+
+    def watched(data: bytes, spec: ImagePreprocessing, *, max_pixels: int) -> np.ndarray:
+        prepared = prepare_bytes(data, spec, max_pixels=max_pixels)
+        decoded.append((max_pixels, module._LARGE.locked()))
+        return prepared
+
+    monkeypatch.setattr(module, "prepare_bytes", watched)
+    ways: list[Callable[[Path], object]] = [
+        lambda path: tiny.prepare(path.read_bytes()),
+        lambda path: see_file(tiny, path),
+        lambda path: read_image(tiny, path),
+    ]
+    for width, height, expected in (
+        (2000, 2000, [(4_000_000, False), (4_000_000, False), (16_000_000, False)]),
+        (2001, 2000, [(64_000_000, True), (64_000_000, True), (16_000_000, False)]),
+        (4001, 4000, [(64_000_000, True)] * 3),
+    ):
+        path = tmp_path / f"{width}.png"
+        Image.new("1", (width, height)).save(path)
+        decoded.clear()
+        for way in ways:
+            way(path)
+        assert decoded == expected
+    assert not module._LARGE.locked()
 
 
 def test_a_model_of_numbers_takes_no_images(tmp_path: Path) -> None:

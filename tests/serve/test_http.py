@@ -329,6 +329,23 @@ def test_the_page_gets_what_is_not_the_apis(tiny) -> None:
     assert page.closed
 
 
+def test_a_page_that_fails_to_close_leaves_no_thread_behind(tiny) -> None:
+    class Failing:
+        async def __call__(self, _scope: Scope, _receive: Receive, _send: Send) -> None: ...
+
+        async def aclose(self) -> None:
+            raise RuntimeError("the page does not close")
+
+    before = set(threading.enumerate())
+    client = TestClient(create_app({"tiny": tiny}, page=Failing()))
+    client.__enter__()
+    assert client.post("/predict/tiny", content=picture(10, 10)).status_code == 200
+    assert any(thread.name.startswith("worker") for thread in threading.enumerate() if thread not in before)
+    with pytest.raises(RuntimeError, match="the page does not close"):
+        client.__exit__(None, None, None)
+    assert set(threading.enumerate()) <= before
+
+
 @pytest.mark.parametrize(
     ("host", "status"),
     [

@@ -77,6 +77,11 @@ def test_a_large_image_is_predicted_too(tiny: Classifier, tmp_path: Path) -> Non
     assert np.unique(see_file(tiny, path).pixels).tolist() == [77]
 
 
+def test_a_drawing_may_have_a_million_pixels(tiny: Classifier) -> None:
+    seen = see_drawing(tiny, url(png(np.full((1000, 1000), 77, dtype=np.uint8))))
+    assert np.unique(seen.pixels).tolist() == [77]
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [
@@ -87,6 +92,11 @@ def test_a_large_image_is_predicted_too(tiny: Classifier, tmp_path: Path) -> Non
         ),
         ("/etc/passwd", "The drawing is no PNG image, but the canvas sends one; reload the page and draw again."),
         ("data:image/png;base64,%%%", "The drawing arrived damaged; reload the page and draw again."),
+        ("data:image/png;base64,é", "The drawing arrived damaged; reload the page and draw again."),
+        (
+            url(png(np.zeros((1000, 1001), dtype=np.uint8))),
+            "Image has 1001 x 1000 = 1,001,000 pixels, but at most 1,000,000 are decoded; send a smaller one.",
+        ),
         ("data:image/png;base64,", "Image has 0 bytes, but an image file was expected; send the file's content."),
     ],
 )
