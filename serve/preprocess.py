@@ -1,5 +1,6 @@
 """From image bytes to the uint8 array a graph takes: decode, turn upright, colour mode, fit, resize. The only one."""
 
+import contextlib
 import io
 import struct
 
@@ -28,6 +29,7 @@ _DAMAGE = (
     MemoryError,
     struct.error,
 )
+_BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)  # the second where warnings are errors
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -68,15 +70,19 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         width, height = image.size
         if width * height > max_pixels:
             raise ImageTooLargeError(
-                f"image has {width} x {height} = {width * height:,} pixels, but at most {max_pixels:,} are decoded; "
-                "send a smaller one"
+                f"image has {_pixels(width, height)}, but at most {max_pixels:,} are decoded; send a smaller one"
             )
         image.load()
-        return _upright(image)
+        # Pillow 12.3 scales a PGM of more than 8 bits to 16, and calls them 32
+        return _upright(image.convert("I;16") if image.format == "PPM" and image.mode == "I" else image)
     except ImageError:
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageTooLargeError(f"image is too large: {error}; send a smaller one") from error
+    except _BOMB as error:
+        size = _size_in_header(data)
+        found = "more pixels than can be counted" if size is None else _pixels(*size)
+        raise ImageTooLargeError(
+            f"image has {found}, but at most {max_pixels:,} are decoded; send a smaller one"
+        ) from error
     except UnidentifiedImageError:
         raise ImageError(
             f"the {len(data):,} bytes are no image in a known format, but one of {', '.join(FORMATS)} was expected"
@@ -130,6 +136,21 @@ def prepare_arrays(images: NDArray[np.uint8], spec: ImagePreprocessing) -> NDArr
         prepare_image(Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image), spec) for image in images
     ]
     return np.stack(prepared) if prepared else np.empty((0, *spec.shape), dtype=np.uint8)
+
+
+def _pixels(width: int, height: int) -> str:
+    return f"{width} x {height} = {width * height:,} pixels"
+
+
+def _size_in_header(data: bytes) -> tuple[int, int] | None:
+    """Return width and height of an image that Pillow refuses to open for its size, or None where it has no header."""
+    # `Image.open` knows them but does not tell, and its limit is one for all threads; the format's own reader has none
+    for name in FORMATS:
+        read, accepts = Image.OPEN[name]
+        if accepts is None or accepts(data[:16]) is True:
+            with contextlib.suppress(*_DAMAGE, *_BOMB):
+                return read(io.BytesIO(data), "").size
+    return None
 
 
 def _upright(image: Image.Image) -> Image.Image:

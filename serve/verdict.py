@@ -42,7 +42,9 @@ def read_verdicts(manifest: Manifest, outputs: Mapping[str, NDArray[Any]]) -> li
     verdicts = []
     for row in rows:
         values = _by_name(manifest.labels, row)
-        label = max(values, key=values.__getitem__)
+        # the last of equals where there are two classes: a probability of 0.5 counts as the positive one
+        ranked = reversed(values) if manifest.task == "binary-classification" else values
+        label = max(ranked, key=values.__getitem__)
         verdicts.append(Verdict(label=label, probability=values[label], values=values))
     return verdicts
 

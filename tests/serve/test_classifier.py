@@ -174,6 +174,10 @@ def test_verdicts_of_two_classes_and_of_labels_that_occur_twice(tiny: Classifier
     outputs = {"probabilities": np.array([[0.75], [0.25]], dtype=np.float32)}
     assert [verdict.label for verdict in read_verdicts(binary, outputs)] == ["yes", "no"]
     assert read_verdicts(binary, outputs)[0].values == {"no": 0.25, "yes": 0.75}
+    tie = {"probabilities": np.array([[0.5], [np.nextafter(np.float32(0.5), np.float32(0))]], dtype=np.float32)}
+    assert [verdict.label for verdict in read_verdicts(binary, tie)] == ["yes", "no"]
+    equal = dataclasses.replace(tiny.manifest, labels=("a", "b", "c", "d"))
+    assert read_verdicts(equal, {"probabilities": np.full((1, 4), 0.25, dtype=np.float32)})[0].label == "a"
     twice = dataclasses.replace(tiny.manifest, labels=("crane", "dog", "crane", "eel"))
     (verdict,) = read_verdicts(twice, {"probabilities": np.array([[0.1, 0.2, 0.6, 0.1]], dtype=np.float64)})
     assert verdict.values == {"crane (0)": 0.1, "dog": 0.2, "crane (2)": 0.6, "eel": 0.1}

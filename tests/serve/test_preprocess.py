@@ -88,6 +88,17 @@ def test_sixteen_bits_are_scaled_not_clipped(value: int, expected: int) -> None:
     assert set(prepare_bytes(encode(image), GREY).ravel().tolist()) == {expected}
 
 
+@pytest.mark.parametrize(
+    ("maximum", "value", "expected"),
+    [(65535, 0, 0), (65535, 257 * 200, 200), (65535, 65535, 255), (1023, 1023, 255), (1023, 512, 128)],
+)
+@pytest.mark.parametrize("plain", [False, True], ids=["binary", "plain"])
+def test_a_grey_map_of_more_than_eight_bits_is_scaled(maximum: int, value: int, expected: int, plain: bool) -> None:
+    header = f"{'P2' if plain else 'P5'}\n8 8\n{maximum}\n".encode()
+    data = header + (f"{value}\n".encode() if plain else struct.pack(">H", value)) * 64
+    assert set(prepare_bytes(data, GREY).ravel().tolist()) == {expected}
+
+
 @pytest.mark.parametrize("background", [0, 255])
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
 def test_transparent_pixels_take_the_background(mode: str, background: int) -> None:
@@ -205,7 +216,19 @@ except ImageTooLargeError as error:
     )
     grown_kib, _, message = done.stdout.partition(" ")
     assert int(grown_kib) < 20_000
-    assert "pixels" in message
+    pixels = f"{width} x {height} = {width * height:,} pixels"
+    assert message == f"image has {pixels}, but at most 64,000,000 are decoded; send a smaller one\n"
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF"])
+def test_what_pillow_refuses_for_its_size_is_refused_in_our_words(
+    image_format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = encode(Image.new("RGB", (60, 50)), image_format)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(ImageTooLargeError) as caught:
+        decode_image(data, max_pixels=2999)
+    assert str(caught.value) == "image has 60 x 50 = 3,000 pixels, but at most 2,999 are decoded; send a smaller one"
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's own, of damaged metadata
