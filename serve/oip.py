@@ -5,9 +5,10 @@ Source: github.com/kserve/open-inference-protocol and Triton's binary tensor and
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -26,6 +27,15 @@ DATATYPES = {
 }
 _DTYPES = {datatype: dtype for dtype, datatype in DATATYPES.items()}
 _NOT_JSON = (b"NaN", b"Infinity")
+_MARK = b'"\x7f'  # the delete character, which no name or number has
+_MARKS = {b"NaN": _MARK + b'N"', b"Infinity": _MARK + b'I"', b"-Infinity": _MARK + b'-I"'}
+_STRING_OR_NOT = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[^"]++', re.DOTALL)
+# whatever stands in a request becomes Python objects, which are many times as large, only within these bounds
+_MAX_OBJECTS = 1000
+_MAX_QUOTES = 20_000
+_MAX_PARAMETERS_BYTES = 64 << 10
+_MAX_SHAPE_BYTES = 1 << 10
+_MAX_INT64 = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,28 +70,43 @@ class InferRequest:
     deadline_s: float | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Tensor:
+    """One input as it is described; its values are `data`, or bytes after the JSON where a size is given."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    size_bytes: int | None = None
+    data: bytes = b""
+
+
 # msgspec structs, not dataclasses: msgspec 0.22 reads Raw, which puts off decoding, into no dataclass
 class _Input(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     datatype: str
-    shape: tuple[int, ...]
-    parameters: dict[str, Any] = msgspec.field(default_factory=dict)
+    shape: msgspec.Raw
+    parameters: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     data: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
 
 
 class _Output(msgspec.Struct, frozen=True, kw_only=True):
     name: str
-    parameters: dict[str, Any] = msgspec.field(default_factory=dict)
+    parameters: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
 
 
 class _Head(msgspec.Struct, frozen=True, kw_only=True):
     inputs: tuple[_Input, ...]
     id: str | None = None
     outputs: tuple[_Output, ...] = ()
-    parameters: dict[str, Any] = msgspec.field(default_factory=dict)
+    parameters: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
 
+
+T = TypeVar("T")
 
 _HEAD = msgspec.json.Decoder(_Head)
+_SHAPE = msgspec.json.Decoder(tuple[Annotated[int, msgspec.Meta(le=_MAX_INT64)], ...])
+_PARAMETERS = msgspec.json.Decoder(dict[str, Any])
 
 
 def decode_request(body: bytes, *, header_length: int | None, manifest: Manifest, max_rows: int) -> InferRequest:
@@ -109,26 +134,27 @@ def decode_request(body: bytes, *, header_length: int | None, manifest: Manifest
         )
     end = len(body) if header_length is None else header_length
     head = _decode_head(body[:end])
-    names = [tensor.name for tensor in head.inputs]
+    tensors = [_describe(tensor) for tensor in head.inputs]
+    names = [tensor.name for tensor in tensors]
     if len(set(names)) != len(names):
         raise RequestError(f"inputs are {', '.join(names)}, but each may stand there once only")
-    declared = {tensor.name: (_dtype(tensor), tensor.shape) for tensor in head.inputs}
+    declared = {tensor.name: (_dtype(tensor), tensor.shape) for tensor in tensors}
     check_inputs(declared, manifest, max_rows=max_rows)
     inputs: dict[str, NDArray[Any]] = {}
-    for tensor in head.inputs:
-        size = _count(tensor.parameters, "binary_data_size", f"input {tensor.name}")
-        if size is None:
+    for tensor in tensors:
+        if tensor.size_bytes is None:
             inputs[tensor.name] = _from_json(tensor)
         else:
-            inputs[tensor.name] = _from_bytes(tensor, body, end, size)
-            end += size
+            inputs[tensor.name] = _from_bytes(tensor, body, end, tensor.size_bytes)
+            end += tensor.size_bytes
     if end != len(body):
         raise RequestError(f"the body has {len(body) - end} bytes after its last tensor, but none were expected")
-    timeout_us = _count(head.parameters, "timeout", "the request")
+    parameters = _parameters(head.parameters, "the request")
+    timeout_us = _count(parameters, "timeout", "the request")
     return InferRequest(
         id=head.id,
         inputs=inputs,
-        outputs=_requested(head, manifest),
+        outputs=_requested(head, parameters, manifest),
         deadline_s=timeout_us / 1e6 if timeout_us else None,
     )
 
@@ -177,20 +203,63 @@ def encode_response(
 
 
 def _decode_head(head: bytes) -> _Head:
+    objects = head.count(b"{")
+    if objects > _MAX_OBJECTS:
+        raise RequestError(f"the request has {objects:,} objects in its JSON, but at most {_MAX_OBJECTS:,} are read")
+    if _MARK in head:
+        raise RequestError("the request has a string that starts with a delete character, but names and numbers do not")
     try:
         return _HEAD.decode(head)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         if not any(word in head for word in _NOT_JSON):
             raise RequestError(f"the request is not valid: {error}") from error
-    # Python's json reads NaN and Infinity; what follows reads each tensor's data once more by itself
     try:
-        loose = json.loads(head)
-        for tensor in loose["inputs"]:
-            if "data" in tensor:
-                tensor["data"] = msgspec.Raw(json.dumps(tensor["data"]).encode())
-        return msgspec.convert(loose, _Head)
-    except (msgspec.DecodeError, ValueError, TypeError, KeyError, RecursionError) as error:
+        return _HEAD.decode(_mark(head))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RequestError(f"the request is not valid: {error}") from error
+
+
+def _mark(head: bytes) -> bytes:
+    """Replace NaN and Infinity, for which JSON has no word, by strings that no request may hold; `_parse` undoes it."""
+    quotes = head.count(b'"')
+    if quotes > _MAX_QUOTES:
+        raise RequestError(
+            f"the request has {quotes:,} quotation marks beside NaN or Infinity, but at most {_MAX_QUOTES:,} are read"
+        )
+
+    def marked(part: bytes) -> bytes:
+        if part.startswith(b'"'):
+            return part
+        for word in (b"-Infinity", b"Infinity", b"NaN"):  # the longer one before its end
+            part = part.replace(word, _MARKS[word])
+        return part
+
+    return b"".join(marked(part) for part in _STRING_OR_NOT.findall(head))
+
+
+def _describe(tensor: _Input) -> _Tensor:
+    subject = f"input {tensor.name}"
+    return _Tensor(
+        name=tensor.name,
+        datatype=tensor.datatype,
+        shape=_decode_part(_SHAPE, tensor.shape, f"{subject} has shape", _MAX_SHAPE_BYTES),
+        size_bytes=_count(_parameters(tensor.parameters, subject), "binary_data_size", subject),
+        data=bytes(tensor.data),
+    )
+
+
+def _parameters(raw: msgspec.Raw, subject: str) -> dict[str, Any]:
+    return _decode_part(_PARAMETERS, raw, f"{subject} has parameters", _MAX_PARAMETERS_BYTES) if raw else {}
+
+
+def _decode_part(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw, subject: str, max_bytes: int) -> T:
+    size = memoryview(raw).nbytes
+    if size > max_bytes:
+        raise RequestError(f"{subject} of {size:,} bytes, but at most {max_bytes:,} are read")
+    try:
+        return decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RequestError(f"{subject} that cannot be read: {error}") from error
 
 
 def _decode_raw(body: bytes, manifest: Manifest, max_rows: int) -> InferRequest:
@@ -209,17 +278,17 @@ def _decode_raw(body: bytes, manifest: Manifest, max_rows: int) -> InferRequest:
         )
     shape = (len(body) // row_bytes, *fixed)
     check_inputs({spec.name: (spec.dtype, shape)}, manifest, max_rows=max_rows)
-    tensor = _Input(name=spec.name, datatype=DATATYPES[spec.dtype], shape=shape)
+    tensor = _Tensor(name=spec.name, datatype=DATATYPES[spec.dtype], shape=shape)
     outputs = tuple(RequestedOutput(name=output.name, binary=True) for output in manifest.outputs)
     inputs = {spec.name: _from_bytes(tensor, body, 0, len(body))}
     return InferRequest(id=None, inputs=inputs, outputs=outputs, deadline_s=None)
 
 
-def _dtype(tensor: _Input) -> str:
+def _dtype(tensor: _Tensor) -> str:
     return _DTYPES.get(tensor.datatype, tensor.datatype)
 
 
-def _from_bytes(tensor: _Input, body: bytes, begin: int, size: int) -> NDArray[Any]:
+def _from_bytes(tensor: _Tensor, body: bytes, begin: int, size: int) -> NDArray[Any]:
     dtype = np.dtype(_dtype(tensor))
     expected = math.prod(tensor.shape) * dtype.itemsize
     if tensor.data:
@@ -239,10 +308,10 @@ def _from_bytes(tensor: _Input, body: bytes, begin: int, size: int) -> NDArray[A
     return values.astype(dtype, copy=False).reshape(tensor.shape)
 
 
-def _from_json(tensor: _Input) -> NDArray[Any]:
+def _from_json(tensor: _Tensor) -> NDArray[Any]:
     dtype = np.dtype(_dtype(tensor))
     subject = f"input {tensor.name}"
-    text = bytes(tensor.data)
+    text = tensor.data
     if not text:
         raise RequestError(f"{subject} has neither data nor binary_data_size, but one of them was expected")
     expected = math.prod(tensor.shape)
@@ -266,13 +335,15 @@ def _from_json(tensor: _Input) -> NDArray[Any]:
 
 
 def _parse(text: bytes, nested: Any) -> Any:  # noqa: ANN401 - lists as deep as the shape
-    if any(word in text for word in _NOT_JSON):
-        return msgspec.convert(json.loads(text), nested)
-    return msgspec.json.decode(text, type=nested)
+    if _MARK not in text:
+        return msgspec.json.decode(text, type=nested)
+    for word, mark in _MARKS.items():
+        text = text.replace(mark, word)
+    return msgspec.convert(json.loads(text), nested)  # Python's json reads NaN and Infinity
 
 
-def _requested(head: _Head, manifest: Manifest) -> tuple[RequestedOutput, ...]:
-    binary = _flag(head.parameters, "binary_data_output", "the request", default=False)
+def _requested(head: _Head, given: Mapping[str, Any], manifest: Manifest) -> tuple[RequestedOutput, ...]:
+    binary = _flag(given, "binary_data_output", "the request", default=False)
     if not head.outputs:
         return tuple(RequestedOutput(name=spec.name, binary=binary) for spec in manifest.outputs)
     known = {spec.name: spec for spec in manifest.outputs}
@@ -283,11 +354,12 @@ def _requested(head: _Head, manifest: Manifest) -> tuple[RequestedOutput, ...]:
         if any(output.name == earlier.name for earlier in requested):
             raise RequestError(f"output {output.name} is asked for twice, but each may stand there once only")
         subject = f"output {output.name}"
+        parameters = _parameters(output.parameters, subject)
         requested.append(
             RequestedOutput(
                 name=output.name,
-                binary=_flag(output.parameters, "binary_data", subject, default=binary),
-                classes=_classes(output.parameters, subject, known[output.name]),
+                binary=_flag(parameters, "binary_data", subject, default=binary),
+                classes=_classes(parameters, subject, known[output.name]),
             )
         )
     return tuple(requested)
@@ -319,12 +391,21 @@ def _count(parameters: Mapping[str, Any], key: str, subject: str) -> int | None:
     if value is None:
         return None
     if type(value) is not int or value < 0:
-        raise RequestError(f"{subject} has parameter {key} {value!r}, but a whole number of at least 0 was expected")
+        raise RequestError(
+            f"{subject} has parameter {key} {_short(value)}, but a whole number of at least 0 was expected"
+        )
+    if value > _MAX_INT64:
+        raise RequestError(f"{subject} has parameter {key} {_short(value)}, but at most {_MAX_INT64} was expected")
     return value
 
 
 def _flag(parameters: Mapping[str, Any], key: str, subject: str, *, default: bool) -> bool:
     value = parameters.get(key, default)
     if not isinstance(value, bool):
-        raise RequestError(f"{subject} has parameter {key} {value!r}, but true or false was expected")
+        raise RequestError(f"{subject} has parameter {key} {_short(value)}, but true or false was expected")
     return value
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"

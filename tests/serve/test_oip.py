@@ -1,6 +1,8 @@
 """The Open Inference Protocol as bytes: every rule of the wire, and one sentence for each breach."""
 
+import contextlib
 import json
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -78,6 +80,75 @@ def test_nan_and_infinity_in_json() -> None:
         decode(b'{"inputs": [NaN')
     with pytest.raises(RequestError, match="the request is not valid: "):
         decode(b'[NaN, {"inputs"')
+
+
+def test_nan_in_a_string_is_a_string() -> None:
+    document = json.dumps(head(data=[float("nan"), -float("inf"), 1, 2]) | {"id": 'NaN, "-Infinity" \\'}).encode()
+    request = decode(document)
+    assert request.id == 'NaN, "-Infinity" \\'
+    np.testing.assert_array_equal(request.inputs["x"], np.array([[np.nan, -np.inf], [1, 2]], dtype=np.float32))
+
+
+@pytest.mark.parametrize("word", ["N", "I", "-I"])
+def test_what_stands_for_nan_within_is_nothing_that_a_client_can_send(word: str) -> None:
+    for first in (0, float("nan")):
+        document = json.dumps(head(data=[first, "?", 1, 2])).encode()
+        with pytest.raises(RequestError, match="the request has a string that starts with a delete character"):
+            decode(document.replace(b"?", b"\x7f" + word.encode()))
+        with pytest.raises(RequestError, match=r"data that is no FP32 \[2, 2\]: Expected `float`, got `str`"):
+            decode(document.replace(b"?", b"\\u007f" + word.encode()))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param(head() | {"parameters": {"a": [[]] * 2_000_000}}, id="parameters"),
+        pytest.param(head(parameters={"a": [[]] * 2_000_000}), id="input-parameters"),
+        pytest.param(head() | {"outputs": [{"name": "logits", "parameters": {"a": [[]] * 2_000_000}}]}, id="outputs"),
+        pytest.param(head() | {"outputs": [{"name": "logits"}] * 500_000}, id="many-outputs"),
+        pytest.param(head(shape=[1] * 2_000_000), id="shape"),
+        pytest.param(head(data=[float("nan")] * 2_000_000), id="nan"),
+        pytest.param(head(data=[float("nan"), *[""] * 2_000_000]), id="strings"),
+        pytest.param(head() | {"a": [float("nan"), *[[]] * 2_000_000]}, id="unknown-field"),
+    ],
+)
+def test_a_request_takes_little_more_memory_than_its_bytes(document: object) -> None:
+    body = json.dumps(document).encode()
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(RequestError):
+            decode(body)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 5 * len(body)
+
+
+@pytest.mark.parametrize(("size", "fits"), [(64 << 10, True), ((64 << 10) + 1, False)])
+def test_parameters_have_a_largest_size(size: int, fits: bool) -> None:
+    document = json.dumps(head()).encode()[:-1] + b', "parameters": {"a": "' + b"x" * (size - 9) + b'"}}'
+    if fits:
+        assert decode(document).inputs
+    else:
+        with pytest.raises(RequestError, match="the request has parameters of 65,537 bytes, but at most 65,536 are"):
+            decode(document)
+
+
+def test_a_timeout_beyond_all_numbers() -> None:
+    assert decode(head() | {"parameters": {"timeout": 2**63 - 1}}).deadline_s == (2**63 - 1) / 1e6
+    for timeout in (2**63, 10**400):
+        with pytest.raises(
+            RequestError, match=r"parameter timeout \d+…?, but at most 9223372036854775807 was expected"
+        ):
+            decode(head() | {"parameters": {"timeout": timeout}})
+    with pytest.raises(RequestError, match="has parameters that cannot be read: Integer value out of range"):
+        decode(json.dumps(head()).encode()[:-1] + b', "parameters": {"timeout": 1' + b"0" * 5000 + b"}}")
+
+
+def test_half_a_surrogate_pair_is_no_text() -> None:
+    for data in ([1, 2, 3, 4], [float("nan"), 2, 3, 4]):
+        with pytest.raises(RequestError, match="the request is not valid: "):
+            decode(head(data=data) | {"id": "\ud800"})
 
 
 def test_a_timeout_in_microseconds_is_the_deadline() -> None:
