@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fastapi
 import gradio as gr
-from gradio.utils import get_upload_folder
+from starlette.applications import Starlette
 
 from serve.classifier import Classifier
 from serve.page.gate import ASGIApp, PageGate
@@ -24,22 +23,28 @@ from serve.page.show import (
     title_html,
     verdict_html,
 )
+from serve.page.uploads import DELETE_AFTER_S, MAX_TOTAL_BYTES
 
 MAX_UPLOAD_BYTES = 32 << 20
 _HERE = Path(__file__).parent
 _FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif")
 _SESSIONS = 256  # what Gradio remembers of visitors; the page itself keeps nothing there
 _WAITING = 64
-_AT_ONCE = 4  # decoded at the same time: each may have 64 million pixels
-_DELETE_EVERY_S, _DELETE_AFTER_S = 300, 900
+_AT_ONCE = 4
+_DELETE_EVERY_S = 300
 
 Shown = tuple[str, dict[str, float] | None, str]  # verdict or error, probabilities, details
 _NOTHING: Shown = (hint_html(), None, "")
 
 
-def build_app(classifiers: Mapping[str, Classifier]) -> tuple[fastapi.FastAPI, ASGIApp]:
-    """Return the app whose lifespan is to be run, and the gate that requests are to go through."""
-    host = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+def build_app(classifiers: Mapping[str, Classifier], upload_folder: Path) -> tuple[Starlette, ASGIApp]:
+    """Return the app whose lifespan is to be run, and the gate that requests are to go through.
+
+    Args:
+        classifiers: By name.
+        upload_folder: Where Gradio keeps uploads.
+    """
+    host = Starlette()
     theme = gr.themes.Base(
         primary_hue="indigo",
         neutral_hue="slate",
@@ -48,7 +53,7 @@ def build_app(classifiers: Mapping[str, Classifier]) -> tuple[fastapi.FastAPI, A
         font_mono=("ui-monospace", "monospace"),
     ).set(body_text_color_subdued="*neutral_600", block_info_text_color="*neutral_600")
     gr.mount_gradio_app(
-        host,
+        host,  # Gradio (6.31) says that it wants a FastAPI, but mounts into whatever has a Starlette's router
         build_page(classifiers),
         path="/",
         footer_links=[],
@@ -62,7 +67,9 @@ def build_app(classifiers: Mapping[str, Classifier]) -> tuple[fastapi.FastAPI, A
         theme=theme,
         css_paths=[_HERE / "page.css"],
     )
-    return host, PageGate(host, upload_folder=Path(get_upload_folder()), max_upload_bytes=MAX_UPLOAD_BYTES)
+    return host, PageGate(
+        host, upload_folder=upload_folder, max_upload_bytes=MAX_UPLOAD_BYTES, max_total_bytes=MAX_TOTAL_BYTES
+    )
 
 
 def build_page(classifiers: Mapping[str, Classifier]) -> gr.Blocks:
@@ -75,7 +82,7 @@ def build_page(classifiers: Mapping[str, Classifier]) -> gr.Blocks:
         The page with its queue; to be served behind a `PageGate` only.
     """
     title = f"{next(iter(classifiers))} · Facsimile" if len(classifiers) == 1 else "Facsimile"
-    page = gr.Blocks(title=title, analytics_enabled=False, delete_cache=(_DELETE_EVERY_S, _DELETE_AFTER_S))
+    page = gr.Blocks(title=title, analytics_enabled=False, delete_cache=(_DELETE_EVERY_S, DELETE_AFTER_S))
     with page:
         if len(classifiers) == 1:
             _lay_out(next(iter(classifiers.values())))
@@ -168,10 +175,15 @@ def _connect_pad(panel: _Panel, pad: gr.HTML) -> None:
 
 
 def _connect_image(panel: _Panel, image: gr.Image, again: gr.Button) -> None:
-    def changed(file: dict[str, Any] | None) -> Shown:
-        return _NOTHING if file is None else panel.show("Image", lambda: see_file(panel.classifier, Path(file["path"])))
+    def changed(file: object) -> Shown:
+        if file is None:
+            return _NOTHING
+        path = file.get("path") if isinstance(file, dict) else None
+        if not isinstance(path, str):
+            return _error("The image arrived without a file; upload it again.")
+        return panel.show("Image", lambda: see_file(panel.classifier, Path(path)))
 
-    def asked(file: dict[str, Any] | None) -> Shown:
+    def asked(file: object) -> Shown:
         return changed(file) if file else _error("There is no image yet: upload one, take one or paste one.")
 
     panel.on(image.change, changed, image)

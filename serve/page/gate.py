@@ -4,14 +4,17 @@ Gradio's own checks are not enough for a server that promises never to fetch a U
 (6.31) lets `queue/join` name any file of the machine, and downloads any public address that stands in a path's place.
 """
 
+import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
+
+from serve.page.uploads import LEAST_BYTES, measure
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -43,18 +46,21 @@ _POSTED = re.compile(r"/gradio_api/(queue/join|upload|cancel|reset)")
 
 
 class PageGate:
-    """Let through what the page itself sends, and answer everything else with 404, 405, 413 or 400.
+    """Let through what the page itself sends, and answer everything else with 404, 405, 413, 429 or 400.
 
     Args:
         app: Gradio's app.
         upload_folder: Where Gradio keeps uploads; no file outside it may be named.
         max_upload_bytes: Largest image file, in bytes.
+        max_total_bytes: Most bytes of all files that are kept and arriving.
     """
 
-    def __init__(self, app: ASGIApp, *, upload_folder: Path, max_upload_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, upload_folder: Path, max_upload_bytes: int, max_total_bytes: int) -> None:
         self.app = app
         self.upload_folder = upload_folder.resolve()
         self.max_upload_bytes = max_upload_bytes
+        self.max_total_bytes = max_total_bytes
+        self._arriving_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Judge one request."""
@@ -94,9 +100,24 @@ class PageGate:
                 scope, receive, send
             )
         elif upload:
-            await self.app(scope, receive, send)
+            await self._upload(int(declared), scope, receive, send)
         else:
             await self._event(scope, receive, send)
+
+    async def _upload(self, size_bytes: int, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass an upload on where there is room for it beside those that are kept and those that are arriving."""
+        reserved = max(LEAST_BYTES, size_bytes)
+        self._arriving_bytes += reserved
+        try:
+            arriving = self._arriving_bytes  # before the folder, so that a file in between counts twice and not never
+            kept = await asyncio.to_thread(measure, self.upload_folder)
+            if arriving + kept > self.max_total_bytes:
+                message = "the server holds as many uploads as it may; try again in a few minutes"
+                await _refusal(429, message, {"Retry-After": "300"})(scope, receive, send)
+            else:
+                await self.app(scope, receive, send)
+        finally:
+            self._arriving_bytes -= reserved
 
     async def _event(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass an event on, written anew from what was checked, so that nobody downstream reads it differently."""
@@ -172,5 +193,5 @@ async def _read(receive: Receive) -> bytes:
             return b"".join(chunks)
 
 
-def _refusal(status: int, message: str) -> JSONResponse:
-    return JSONResponse({"error": message}, status_code=status)
+def _refusal(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"error": message}, status_code=status, headers=headers)

@@ -2,15 +2,19 @@
 
 import asyncio
 import json
+import os
+import time
 from pathlib import Path
 
 import httpx
 import pytest
 
 from serve.page.gate import EVENT_BYTES, Message, PageGate, Receive, Scope, Send
+from serve.page.uploads import DELETE_AFTER_S, LEAST_BYTES, measure
 
 LIMIT = 1000
 FORM = 64 << 10
+TOTAL = 1 << 20
 
 
 class Behind:
@@ -47,7 +51,7 @@ def uploads(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def gate(behind: Behind, uploads: Path) -> PageGate:
-    return PageGate(behind, upload_folder=uploads, max_upload_bytes=LIMIT)
+    return PageGate(behind, upload_folder=uploads, max_upload_bytes=LIMIT, max_total_bytes=TOTAL)
 
 
 def ask(gate: PageGate, method: str, url: str, **options) -> httpx.Response:
@@ -176,6 +180,59 @@ def test_bodies_are_bounded(gate: PageGate, behind: Behind, path: str, limit: in
     assert response.status_code == 413
     assert response.json() == {"error": f"the request has {limit + 1:,} bytes, but at most {limit:,} are taken"}
     assert len(behind.paths) == 1
+
+
+@pytest.mark.parametrize(("kept", "status"), [(TOTAL - 2 * LEAST_BYTES, 200), (TOTAL - 2 * LEAST_BYTES + 1, 429)])
+def test_the_sum_of_uploads_is_bounded(
+    gate: PageGate, behind: Behind, uploads: Path, tmp_path: Path, kept: int, status: int
+) -> None:
+    (uploads / "link.png").unlink()
+    (uploads / "abc" / "large.png").write_bytes(bytes(kept))  # beside a small file, which counts as LEAST_BYTES
+    response = ask(gate, "POST", "/gradio_api/upload", content=b"x")
+    assert response.status_code == status
+    if status == 429:
+        assert response.json() == {"error": "the server holds as many uploads as it may; try again in a few minutes"}
+        assert response.headers["retry-after"] == "300"
+        assert behind.paths == []
+        (uploads / "abc" / "large.png").unlink()
+        assert ask(gate, "POST", "/gradio_api/upload", content=b"x").status_code == 200
+
+
+def test_uploads_that_are_arriving_count_too(uploads: Path) -> None:
+    async def go() -> list[int]:
+        entered, release = asyncio.Semaphore(0), asyncio.Event()
+
+        async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+            entered.release()
+            await release.wait()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+        gate = PageGate(slow, upload_folder=uploads, max_upload_bytes=LIMIT, max_total_bytes=4 * LEAST_BYTES)
+        transport = httpx.ASGITransport(gate)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            first = [asyncio.create_task(client.post("/gradio_api/upload", content=b"x")) for _ in range(2)]
+            for _ in first:
+                await entered.acquire()
+            second = await client.post("/gradio_api/upload", content=b"x")
+            release.set()
+            passed = await asyncio.gather(*first)
+            third = await client.post("/gradio_api/upload", content=b"x")
+            return [response.status_code for response in (*passed, second, third)]
+
+    (uploads / "abc" / "second.png").write_bytes(b"pixels")
+    (uploads / "link.png").unlink()
+    assert asyncio.run(go()) == [200, 200, 429, 200]
+
+
+def test_what_uploads_left_behind_is_deleted_in_time(uploads: Path) -> None:
+    now = time.time()
+    for name, age_s in (("old", 2 * DELETE_AFTER_S + 5), ("young", 2 * DELETE_AFTER_S - 60)):
+        (uploads / name).write_bytes(bytes(100_000))
+        os.utime(uploads / name, (now - age_s, now - age_s))
+    assert measure(uploads) == 100_000 + 2 * LEAST_BYTES
+    assert sorted(path.name for path in uploads.iterdir()) == ["abc", "link.png", "young"]
+    assert measure(uploads / "absent") == 0
 
 
 def test_a_body_without_a_length_is_refused(gate: PageGate, behind: Behind) -> None:

@@ -4,8 +4,10 @@ import asyncio
 import base64
 import io
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -32,9 +34,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*future.no_silent_downcasting.*
 
 @pytest.fixture(autouse=True)
 def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keep uploads out of the folder that other servers on this machine use."""
+    """Return where folders of uploads are made."""
     folder = tmp_path / "uploads"
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(folder))
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
     return folder
 
 
@@ -234,9 +237,46 @@ def test_uploads_are_bounded_and_gone_at_the_end(color: Classifier, uploads: Pat
             response = await client.http.post("/gradio_api/upload", files={"files": ("large.png", b"x" * size)})
             assert response.status_code == 413
         assert [path.stat().st_size for path in uploads.rglob("*") if path.is_file()] == [100]
+        (folder,) = uploads.iterdir()
+        assert folder.name.startswith("facsimile-uploads-")
+        assert folder.stat().st_mode & 0o077 == 0
 
     on_page(act, color)
-    assert [path for path in uploads.rglob("*") if path.is_file()] == []
+    assert list(uploads.iterdir()) == []
+
+
+def test_a_folder_that_others_share_is_left_alone(
+    color: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "theirs.png").write_bytes(photos()[4][1])
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(shared))
+
+    async def act(client: PageClient) -> None:
+        await client.upload("photo.png", photos()[4][1])
+        assert (await client.http.get(f"/gradio_api/file={shared / 'theirs.png'}")).status_code == 403
+
+    on_page(act, color)
+    assert [path.name for path in shared.iterdir()] == ["theirs.png"]
+    assert os.environ["GRADIO_TEMP_DIR"] == str(shared)
+
+
+def test_an_interpreter_that_just_ends_leaves_no_folder(tmp_path: Path) -> None:
+    script = "from serve.page.uploads import Uploads; u = Uploads(); (u.path / 'x').write_text('x'); print(u.path)"
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
+    assert Path(result.stdout.strip()).parent == tmp_path
+    assert list(tmp_path.glob("facsimile-*")) == []
+
+
+@pytest.mark.parametrize("file", [{}, {"url": "http://127.0.0.1:9/x.png"}], ids=["empty", "url-alone"])
+def test_an_event_without_a_file_gets_a_sentence(color: Classifier, file: object) -> None:
+    async def act(client: PageClient) -> None:
+        reply = await client.ask("change", [file])
+        assert reply.text == "The image arrived without a file; upload it again."
+
+    on_page(act, color)
 
 
 def test_every_prediction_goes_through_the_queue(tmp_path: Path) -> None:
@@ -322,9 +362,9 @@ def test_the_page_is_built_once_however_many_ask_first(color: Classifier, monkey
     built = []
     original = build.build_app
 
-    def counting(classifiers):
+    def counting(*args):
         built.append(threading.current_thread() is threading.main_thread())
-        return original(classifiers)
+        return original(*args)
 
     monkeypatch.setattr(build, "build_app", counting)
 
@@ -346,6 +386,67 @@ def test_without_gradio_there_is_a_page_that_says_so(color: Classifier, monkeypa
         assert response.status_code == 503
         assert "The page cannot be shown, because Gradio does not load on this machine" in response.text
         assert (await client.http.post("/predict/color", content=photos()[0][1])).status_code == 200
+
+    on_page(act, color)
+
+
+def test_a_build_that_fails_is_said_and_tried_again(
+    color: Classifier, uploads: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from serve.page import build
+
+    original, failures = build.build_app, [OSError("no space left on device"), RuntimeError("a fault of ours")]
+
+    def failing(*args):
+        if failures:
+            raise failures.pop()
+        return original(*args)
+
+    monkeypatch.setattr(build, "build_app", failing)
+
+    async def act(client: PageClient) -> None:
+        for status, left in ((503, 0), (503, 0), (200, 1)):
+            response = await client.http.get("/")
+            assert response.status_code == status
+            assert len(list(uploads.iterdir())) == left
+        assert (await client.ask("select", [], {"index": 0})).probabilities is not None
+
+    on_page(act, color)
+    logged = [record for record in caplog.records if record.name == "serve.page.lazy"]
+    assert [record.getMessage() for record in logged] == [
+        "the page cannot be shown, and the next request tries again"
+    ] * 2
+    assert [str(record.exc_info[1]) for record in logged if record.exc_info] == [
+        "a fault of ours",
+        "no space left on device",
+    ]
+
+
+def test_a_page_whose_start_fails_can_be_closed(color: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    from contextlib import asynccontextmanager
+
+    from serve.page import build
+
+    original = build.build_app
+
+    @asynccontextmanager
+    async def broken(_):
+        raise RuntimeError("does not start")
+        yield
+
+    def failing(*args):
+        host, gate = original(*args)
+        host.router.lifespan_context = broken
+        return host, gate
+
+    monkeypatch.setattr(build, "build_app", failing)
+
+    async def act(client: PageClient) -> None:
+        for _ in range(2):
+            response = await client.http.get("/")
+            assert response.status_code == 503
+            assert "Load this page again to try again" in response.text
+            assert "docs" not in response.text
 
     on_page(act, color)
 
