@@ -16,6 +16,10 @@ class TooLargeError(RequestError):
     """A request with more bytes or rows than the cap; HTTP 413."""
 
 
+class ReceiveError(RequestError):
+    """A request whose body did not come in time; HTTP 408."""
+
+
 class QueueFullError(RuntimeError):
     """A request refused at once, because those accepted already fill the queue; HTTP 429.
 

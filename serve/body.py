@@ -9,11 +9,12 @@ from typing import ParamSpec, TypeVar
 
 from starlette.requests import Request
 
-from serve.answer import QueueFullError, RequestError, TooLargeError
+from serve.answer import QueueFullError, ReceiveError, RequestError, TooLargeError
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+RECEIVE_S = 30.0
 _WINDOW_BITS = {"gzip": 31, "deflate": 15}
 
 
@@ -23,10 +24,14 @@ class BodyReader:
     Args:
         max_bytes: Largest body, unpacked.
         max_total_bytes: Most bytes of all the bodies that are being read or answered.
-        workers: Where large ones are unpacked.
+        workers: Where they are unpacked.
+        receive_s: Seconds that a client has for sending one, so that silent ones do not fill the memory for all.
     """
 
-    def __init__(self, *, max_bytes: int, max_total_bytes: int, workers: "Workers") -> None:
+    def __init__(
+        self, *, max_bytes: int, max_total_bytes: int, workers: "Workers", receive_s: float = RECEIVE_S
+    ) -> None:
+        self.receive_s = receive_s
         self.max_bytes = max_bytes
         self.max_total_bytes = max_total_bytes
         self._workers = workers
@@ -39,6 +44,7 @@ class BodyReader:
         Raises:
             RequestError: its encoding is unknown, or its packing damaged.
             TooLargeError: it is larger than the cap, packed or unpacked.
+            ReceiveError: it did not come in time.
             QueueFullError: the bodies of other requests fill the memory set aside for them.
         """
         held = 0
@@ -55,10 +61,16 @@ class BodyReader:
             self._total_bytes += size
 
         try:
-            body = await self._receive(request, hold)
+            try:
+                async with asyncio.timeout(self.receive_s):
+                    body = await self._receive(request, hold)
+            except TimeoutError as error:
+                raise ReceiveError(
+                    f"the body did not come in full within {self.receive_s:g} s; send it again, or less at once"
+                ) from error
             encoding = request.headers.get("content-encoding", "identity").lower()
             if encoding != "identity":
-                body = await self._workers.run_sized(len(body), unpack, body, encoding, self.max_bytes)
+                body = await self._workers.run(unpack, body, encoding, self.max_bytes)  # a few bytes may hold millions
                 hold(len(body))
             yield body
         finally:

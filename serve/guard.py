@@ -14,7 +14,8 @@ class Guard:
     """Refuse requests that a foreign web page makes a browser send.
 
     A name that resolves to 127.0.0.1 (DNS rebinding) lets a foreign page talk to a local server as if it were its own;
-    the Host header gives it away. Other cross-site requests are marked by the browser itself.
+    the Host header gives it away. Other cross-site requests are marked by the browser itself: with Sec-Fetch-Site, but
+    that on https and localhost only, and with Origin, which must then name the host that was called.
 
     Args:
         app: What is guarded.
@@ -43,8 +44,17 @@ class Guard:
                 f"Host is {host[:200]}, but this server answers as {', '.join(sorted(self.hosts))} only; "
                 "start it with --allow-host NAME to add one"
             )
-        if headers.get("sec-fetch-site") == "cross-site" and scope.get("method") not in _SAFE_METHODS:
+        if scope.get("method") in _SAFE_METHODS:
+            return None
+        if headers.get("sec-fetch-site") == "cross-site":
             return "the request comes from another site's page, but only this server's own pages may send any"
+        origin = headers.get("origin")
+        # scheme and port are left out: proxies change them; the origin of a sandboxed page is null
+        if origin is not None and host_name(origin.partition("://")[2]) != host_name(host or ""):
+            return (
+                f"Origin is {origin[:200]}, but the request was sent to {(host or '')[:200]}, "
+                "and only this server's own pages may send any; a proxy must pass the Host header on"
+            )
         return None
 
 

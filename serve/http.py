@@ -24,10 +24,11 @@ from serve.answer import (
     ModelFaultError,
     NotReadyError,
     QueueFullError,
+    ReceiveError,
     RequestError,
     TooLargeError,
 )
-from serve.body import BodyReader, Workers
+from serve.body import RECEIVE_S, BodyReader, Workers
 from serve.classifier import SMALL_PIXELS, Classifier
 from serve.devices import usable_cpus
 from serve.guard import Guard
@@ -49,6 +50,7 @@ _HEADERS = {
 _STATUS: dict[type[Exception], int] = {
     RequestError: 400,
     ImageError: 400,
+    ReceiveError: 408,
     TooLargeError: 413,
     ImageTooLargeError: 413,
     QueueFullError: 429,
@@ -89,6 +91,7 @@ def create_app(
     *,
     max_body_bytes: int = MAX_BODY_BYTES,
     max_total_body_bytes: int = MAX_TOTAL_BODY_BYTES,
+    receive_s: float = RECEIVE_S,
     max_pixels: int = MAX_PIXELS,
     hosts: Collection[str] | None = None,
     page: Page | None = None,
@@ -100,6 +103,7 @@ def create_app(
         classifiers: By name; who opened them closes them.
         max_body_bytes: Largest body, unpacked.
         max_total_body_bytes: Most bytes of all bodies at once.
+        receive_s: Seconds that a client has for sending a body.
         max_pixels: Largest image, width x height.
         hosts: Names under which it answers, against DNS rebinding; any where it is None.
         page: What answers every path that is not the API's.
@@ -109,6 +113,7 @@ def create_app(
         classifiers,
         max_body_bytes=max_body_bytes,
         max_total_body_bytes=max_total_body_bytes,
+        receive_s=receive_s,
         max_pixels=max_pixels,
         draining=draining,
     )
@@ -173,6 +178,7 @@ class _Api:
         *,
         max_body_bytes: int,
         max_total_body_bytes: int,
+        receive_s: float,
         max_pixels: int,
         draining: Callable[[], bool],
     ) -> None:
@@ -181,7 +187,12 @@ class _Api:
         self.draining = draining
         self.workers = Workers(threads=min(4, usable_cpus()), max_waiting=256)
         self.large_images = Workers(threads=1, max_waiting=32)
-        self.bodies = BodyReader(max_bytes=max_body_bytes, max_total_bytes=max_total_body_bytes, workers=self.workers)
+        self.bodies = BodyReader(
+            max_bytes=max_body_bytes,
+            max_total_bytes=max_total_body_bytes,
+            workers=self.workers,
+            receive_s=receive_s,
+        )
 
     def close(self) -> None:
         self.workers.close()
@@ -349,7 +360,9 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
 
 async def _on_error(request: Request, error: Exception) -> Response:
     status = next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
-    headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, QueueFullError) else None
+    headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, QueueFullError) else {}
+    if isinstance(error, ReceiveError):
+        headers["Connection"] = "close"  # what is left of the body may still come, and is no new request
     if isinstance(error, ModelFaultError):
         logger.error("%s failed: %s", request.url.path, error, exc_info=error)
     return _json({"error": str(error)}, headers, status=status)

@@ -1,5 +1,6 @@
 """The HTTP server in process: predictions from images, status codes, caps, and what it never lets through."""
 
+import asyncio
 import gzip
 import io
 import json
@@ -379,3 +380,86 @@ def test_a_foreign_page_cannot_post(client, site: str | None, status: int) -> No
     headers = {} if site is None else {"sec-fetch-site": site}
     assert client.post("/predict/tiny", content=picture(), headers=headers).status_code == status
     assert client.get("/v2", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("models.lan:8000", "http://models.lan:8000", 200),
+        ("Models.lan:8000", "http://models.LAN:8000", 200),
+        ("models.lan", "https://models.lan", 200),
+        ("models.lan", "https://models.lan:8443", 200),
+        ("[fd00::1]:8000", "http://[fd00::1]:8000", 200),
+        ("models.lan:8000", None, 200),
+        ("models.lan:8000", "http://evil.example", 403),
+        ("models.lan", "http://models.lan.evil.example", 403),
+        ("models.lan", "null", 403),
+        ("models.lan", "", 403),
+    ],
+)
+def test_a_foreign_origin_cannot_post_where_browsers_do_not_mark_it(
+    client, host: str, origin: str | None, status: int
+) -> None:
+    headers = {"host": host} | ({} if origin is None else {"origin": origin})
+    response = client.post("/predict/tiny", content=picture(), headers=headers)
+    assert response.status_code == status
+    if status == 403:
+        assert sentence(response, 403) == (
+            f"Origin is {origin}, but the request was sent to {host}, and only this server's own pages may send any; "
+            "a proxy must pass the Host header on"
+        )
+    assert client.get("/v2", headers=headers).status_code == 200
+
+
+def test_a_silent_client_gives_its_memory_back(tiny: Classifier) -> None:
+    body = picture()
+    app = create_app({"tiny": tiny}, max_total_body_bytes=len(body), receive_s=0.05)
+
+    async def post(*chunks: bytes) -> tuple[int, dict[str, Any], list[tuple[bytes, bytes]]]:
+        coming = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            if coming:
+                return coming.pop(0)
+            return await asyncio.Future()
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/predict/tiny",
+            "query_string": b"",
+            "headers": [(b"host", b"localhost")],
+        }
+        await app(scope, receive, send)
+        return sent[0]["status"], json.loads(sent[1]["body"]), sent[0]["headers"]
+
+    async def all_in_turn() -> None:
+        for chunks in ((), (body,)):
+            status, answer, headers = await post(*chunks)
+            assert status == 408
+            assert answer == {"error": "the body did not come in full within 0.05 s; send it again, or less at once"}
+            assert (b"connection", b"close") in headers
+
+    asyncio.run(all_in_turn())
+    with TestClient(app) as client:
+        assert client.post("/predict/tiny", content=body).status_code == 200
+
+
+def test_a_bomb_is_unpacked_beside_the_event_loop(tiny: Classifier) -> None:
+    threads = set()
+
+    def noting(body: bytes, encoding: str, max_bytes: int) -> bytes:
+        threads.add(threading.current_thread().name)
+        return unpack(body, encoding, max_bytes)
+
+    with pytest.MonkeyPatch.context() as patch, TestClient(create_app({"tiny": tiny})) as client:
+        patch.setattr("serve.body.unpack", noting)
+        packed = gzip.compress(json.dumps(infer_json(1)).encode())
+        headers = {"content-encoding": "gzip"}
+        assert client.post("/v2/models/tiny/infer", content=packed, headers=headers).status_code == 200
+    assert threads
+    assert all(name.startswith("worker") for name in threads)
