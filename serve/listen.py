@@ -17,7 +17,7 @@ def bind(host: str, port: int) -> socket.socket:
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter where it is no name at all, such as a..b
         raise AddressError(f"host {host} cannot be resolved ({error}); use 127.0.0.1, or 0.0.0.0 for all") from error
     listener = socket.socket(family, kind, protocol)
     try:

@@ -193,6 +193,8 @@ def test_two_bundles_of_one_name(tiny_path: Path, tmp_path: Path, capsys: pytest
         (("--max-queue-rows", -1), "--max-queue-rows is -1, but must be at least 1"),
         (("--max-body-mib", 0), "--max-body-mib is 0, but must be at least 1"),
         (("--host", "no.such.host.invalid"), "host no.such.host.invalid cannot be resolved"),
+        (("--host", "a..b"), "host a..b cannot be resolved ("),
+        (("--host", "x" * 64), f"host {'x' * 64} cannot be resolved ("),
     ],
 )
 def test_flags(tiny_path: Path, capsys: pytest.CaptureFixture[str], flags: tuple[object, ...], message: str) -> None:
