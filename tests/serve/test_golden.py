@@ -80,6 +80,22 @@ def test_arrays_that_do_not_fit_together(changes: dict[str, Any], message: str) 
         make(**changes)
 
 
+def member(content: bytes, method: int = zipfile.ZIP_STORED) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", method) as archive:
+        archive.writestr("class_index.npy", content)
+    return stream.getvalue()
+
+
+def header(text: str, version: int = 1) -> bytes:
+    length = len(text).to_bytes(2 if version == 1 else 4, "little")
+    return b"\x93NUMPY" + bytes([version, 0]) + length + text.encode()
+
+
+def array_of(shape: str, dtype: str = "<i8") -> bytes:
+    return header(f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}\n")
+
+
 def npz(**arrays: Any) -> bytes:
     stream = io.BytesIO()
     np.savez(stream, **arrays)
@@ -97,6 +113,26 @@ def npz(**arrays: Any) -> bytes:
             npz(class_index=np.array([{}], dtype=object)),
             r"golden\.npz cannot be read \(Object arrays cannot",
             id="pickle",
+        ),
+        pytest.param(
+            member(array_of("(10000000000000,)")),
+            r"\(class_index\.npy has 0 bytes of int64 \[10000000000000\], which takes 80,000,000,000,000\)",
+            id="huge",
+        ),
+        pytest.param(member(array_of("(2,)") + bytes(15)), r"has 15 bytes of int64 \[2\], which takes 16", id="short"),
+        pytest.param(member(array_of("(2,)") + bytes(17)), r"has 17 bytes of int64 \[2\], which takes 16", id="long"),
+        pytest.param(member(array_of("(10000000000000,)", "<U0")), r"class_index\.npy has values of no", id="no-size"),
+        pytest.param(member(array_of("(-2,)")), "has 0 bytes of int64", id="negative"),
+        pytest.param(member(array_of("(10**5000,)")), r"golden\.npz cannot be read \(", id="power"),
+        pytest.param(member(array_of("(9,", "<i8")), r"golden\.npz cannot be read \(", id="open-bracket"),
+        pytest.param(member(array_of("(9)" * 200, "<i8")), r"golden\.npz cannot be read \(", id="calls"),
+        pytest.param(member(array_of("(" * 5000 + ")" * 5000)), r"golden\.npz cannot be read \(", id="nested"),
+        pytest.param(member(header("{}", 3)), r"has format \(3, 0\), but \(1, 0\) or \(2, 0\) was", id="format"),
+        pytest.param(member(header("{}", 2)), r"golden\.npz cannot be read \(", id="no-fields"),
+        pytest.param(
+            member(bytes(5_000_000), zipfile.ZIP_DEFLATED),
+            r"\(class_index\.npy is packed, but arrays are stored as they are\); export the bundle again",
+            id="packed",
         ),
         pytest.param(
             npz(class_index=np.zeros(3), kind=np.array(["full"] * 3)), r"cannot be read \(.*cast", id="float-index"
