@@ -1,7 +1,6 @@
 """The acceptance rule: an exported graph may be no further from the truth than PyTorch's own float32 is."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,11 +89,6 @@ def numeric_parity(
         max_bound=MAX_FACTOR * max(float(np.abs(eager_error).max()), max_floor),
         values=reference.size,
     )
-
-
-def worst(comparisons: Sequence[NumericParity]) -> NumericParity:
-    """Return the comparison that is furthest beyond, or closest to, its bounds."""
-    return max(comparisons, key=lambda comparison: comparison.ratio)
 
 
 def _fault(candidate: NDArray[Any], *, eager: NDArray[np.float32], reference: NDArray[np.float64]) -> str | None:

@@ -8,11 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,32 +19,10 @@ from serve.__main__ import main
 from serve.bundle import CertificateHead, encode_sealed, read_bundle
 from serve.listen import AddressError, bind, url_of
 from tests.serve.tiny_bundle import write_tiny_bundle
+from tests.serving import serving
 
 START_S = 30
-
-
-@contextmanager
-def serving(*args: object) -> Iterator[tuple["subprocess.Popen[str]", str, str]]:
-    """Start a server on a free port; yield the process, its address and what it said until it was ready."""
-    command = [sys.executable, "-m", "serve", *map(str, args), "--port", "0", "--threads", "1", "--provider", "cpu"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=Path.cwd())
-    alarm = threading.Timer(START_S, process.kill)
-    alarm.start()
-    assert process.stderr is not None
-    said = ""
-    try:
-        for line in process.stderr:
-            said += line
-            if line.startswith("ready in"):
-                break
-        found = re.search(r"(http://127\.0\.0\.1:\d+)/v2/", said)
-        assert found, said
-        yield process, found.group(1), said
-    finally:
-        alarm.cancel()
-        process.kill()
-        process.wait(START_S)
-        process.stderr.close()
+CPU = ("--provider", "cpu", "--threads", "1")
 
 
 def get(url: str | urllib.request.Request) -> tuple[int, Any]:
@@ -68,30 +43,32 @@ def lets_in(url: str) -> bool:
 
 
 def test_it_says_what_it_serves_and_stops_cleanly(tiny_path: Path) -> None:
-    with serving(tiny_path) as (process, url, said):
-        assert get(f"{url}/v2/health/ready") == (200, {"ready": True})
-        assert f"tiny  {tiny_path}" in said
-        assert f"sha256 {read_bundle(tiny_path).manifest.sha256}" in said
-        assert "CPUExecutionProvider, float32 (asked for)" in said
-        assert "certificate  none, so not certified; make one with `python -m evaluate parity" in said
-        assert re.search(r"golden +12 inputs reproduced at batch sizes 1 and 64, error at most 0\.\d\d x bound", said)
-        assert f"page   {url}/" in said
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(START_S) == 0
-        assert process.stderr is not None
-        assert process.stderr.read() == "stopped, after every accepted request was answered\n"
+    with serving(str(tiny_path), *CPU) as served:
+        assert get(f"{served.url}/v2/health/ready") == (200, {"ready": True})
+        assert f"tiny  {tiny_path}" in served.said
+        assert f"sha256 {read_bundle(tiny_path).manifest.sha256}" in served.said
+        assert "CPUExecutionProvider, float32 (asked for)" in served.said
+        assert "certificate  none, so not certified; make one with `python -m evaluate parity" in served.said
+        assert re.search(
+            r"golden +12 inputs reproduced at batch sizes 1 and 64, error at most 0\.\d\d x bound", served.said
+        )
+        assert f"page   {served.url}/" in served.said
+        served.process.send_signal(signal.SIGTERM)
+        assert served.process.wait(START_S) == 0
+        assert served.process.stderr is not None
+        assert served.process.stderr.read() == "stopped, after every accepted request was answered\n"
 
 
 def test_interrupt_stops_it_too(tiny_path: Path) -> None:
-    with serving(tiny_path, "--no-page") as (process, _, said):
-        assert "page " not in said
-        process.send_signal(signal.SIGINT)
-        assert process.wait(START_S) == 0
+    with serving(str(tiny_path), "--no-page", *CPU) as served:
+        assert "page " not in served.said
+        served.process.send_signal(signal.SIGINT)
+        assert served.process.wait(START_S) == 0
 
 
 def test_what_was_accepted_is_answered_after_sigterm(tiny_path: Path) -> None:
-    with serving(tiny_path, "--no-page") as (process, url, _):
-        host, port = url.removeprefix("http://").split(":")
+    with serving(str(tiny_path), "--no-page", *CPU) as served:
+        host, port = served.url.removeprefix("http://").split(":")
         body = bytes(64 * 2)
         head = (
             "POST /v2/models/tiny/infer HTTP/1.1\r\nHost: localhost\r\n"
@@ -99,30 +76,30 @@ def test_what_was_accepted_is_answered_after_sigterm(tiny_path: Path) -> None:
         )
         with socket.create_connection((host, int(port)), timeout=START_S) as connection:
             connection.sendall(head.encode() + body[:64])
-            get(f"{url}/v2/health/live")  # answered, so the request above has been taken up
-            process.send_signal(signal.SIGTERM)
-            while lets_in(url):
+            get(f"{served.url}/v2/health/live")  # answered, so the request above has been taken up
+            served.process.send_signal(signal.SIGTERM)
+            while lets_in(served.url):
                 pass
             connection.sendall(body[64:])
             assert connection.recv(1000).startswith(b"HTTP/1.1 200 OK")
-        assert process.wait(START_S) == 0
+        assert served.process.wait(START_S) == 0
 
 
 def test_a_failed_golden_check_stays_up_and_says_why(tmp_path: Path) -> None:
-    with serving(write_tiny_bundle(tmp_path / "b", perturbed=0.01), "--no-page") as (process, url, said):
-        assert "golden       NOT READY: model tiny does not reproduce its golden outputs on this machine" in said
-        status, body = get(f"{url}/v2/health/ready")
+    with serving(str(write_tiny_bundle(tmp_path / "b", perturbed=0.01)), "--no-page", *CPU) as served:
+        assert "golden       NOT READY: model tiny does not reproduce its golden outputs on this machine" in served.said
+        status, body = get(f"{served.url}/v2/health/ready")
         assert status == 503
         assert "does not reproduce" in body["error"]
-        assert get(f"{url}/v2/health/live")[0] == 200
-        process.terminate()
-        assert process.wait(START_S) == 0
+        assert get(f"{served.url}/v2/health/live")[0] == 200
+        served.process.terminate()
+        assert served.process.wait(START_S) == 0
 
 
 def test_a_foreign_name_is_refused_unless_allowed(tiny_path: Path) -> None:
-    with serving(tiny_path, "--no-page", "--allow-host", "my.proxy") as (_, url, _said):
+    with serving(str(tiny_path), "--no-page", "--allow-host", "my.proxy", *CPU) as served:
         for host, status in (("my.proxy", 200), ("evil.example", 403)):
-            assert get(urllib.request.Request(f"{url}/v2", headers={"Host": host}))[0] == status
+            assert get(urllib.request.Request(f"{served.url}/v2", headers={"Host": host}))[0] == status
 
 
 def certify(bundle: Path, *, passed: bool) -> None:
@@ -132,8 +109,8 @@ def certify(bundle: Path, *, passed: bool) -> None:
 
 def test_a_certificate_is_named(tmp_path: Path) -> None:
     certify(write_tiny_bundle(tmp_path / "b"), passed=True)
-    with serving(tmp_path / "b", "--no-page") as (_, _, said):
-        assert "certificate  passed" in said
+    with serving(str(tmp_path / "b"), "--no-page", *CPU) as served:
+        assert "certificate  passed" in served.said
 
 
 def test_a_failed_certificate_is_served_on_demand_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,8 +119,8 @@ def test_a_failed_certificate_is_served_on_demand_only(tmp_path: Path, capsys: p
         "has a certificate that says parity failed, so this is not the model that was trained; "
         "see `python -m evaluate parity`, or use it all the same with --allow-failed"
     )
-    with serving(tmp_path / "b", "--no-page", "--allow-failed") as (_, _, said):
-        assert "certificate  FAILED: this is not the model that was trained" in said
+    with serving(str(tmp_path / "b"), "--no-page", "--allow-failed", *CPU) as served:
+        assert "certificate  FAILED: this is not the model that was trained" in served.said
 
 
 def fail(capsys: pytest.CaptureFixture[str], *args: object) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from serve.parity import MAX_FACTOR, RMSE_FACTOR, NumericParity, numeric_parity, worst
+from serve.parity import MAX_FACTOR, RMSE_FACTOR, NumericParity, numeric_parity
 
 REFERENCE = (1 + np.arange(40, dtype=np.float64) / 64).reshape(10, 4)  # exact in float32
 STEP = 2.0**-20  # exact in float32 beside values of 1 to 2
@@ -124,9 +124,3 @@ def test_one_perturbed_weight_is_reported() -> None:
     assert numeric_parity(inputs.astype(np.float32) @ weight32, eager=eager, reference=inputs @ weight).passed
     weight32[7, 3] += 1e-4
     assert not numeric_parity(inputs.astype(np.float32) @ weight32, eager=eager, reference=inputs @ weight).passed
-
-
-def test_worst_is_the_one_furthest_beyond_its_bounds() -> None:
-    near = NumericParity(rmse=1, rmse_bound=2, max_error=1, max_bound=2, values=1)
-    far = NumericParity(rmse=1, rmse_bound=2, max_error=9, max_bound=2, values=1)
-    assert worst([near, far, near]) is far
