@@ -25,7 +25,7 @@ class LazyPage:
     """Import Gradio and build the page at the first request, once, in a thread; later requests only pass through.
 
     Where that fails, the log says why, visitors get a page that says so, and the next request tries again.
-    Whoever mounts it calls `aclose` when the server stops, or sends it the lifespan messages.
+    Whoever mounts it calls `aclose` when the server stops.
 
     Args:
         classifiers: By name.
@@ -40,9 +40,6 @@ class LazyPage:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, after the page stands."""
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-            return
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000})
             return
@@ -95,16 +92,6 @@ class LazyPage:
             waiting.cancel()
             self._lifespan.result()  # raises what kept it from starting
         return gate
-
-    async def _live(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                await send({"type": "lifespan.startup.complete"})
-            elif message["type"] == "lifespan.shutdown":
-                await self.aclose()
-                await send({"type": "lifespan.shutdown.complete"})
-                return
 
 
 def _load(classifiers: Mapping[str, Classifier], upload_folder: Path) -> tuple[Starlette, ASGIApp]:

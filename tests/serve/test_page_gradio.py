@@ -463,24 +463,17 @@ def test_the_page_can_be_closed_unopened_and_opened_again(color: Classifier) -> 
     asyncio.run(go())
 
 
-def test_lifespan_and_websocket_are_answered(color: Classifier) -> None:
+def test_a_websocket_is_closed(color: Classifier) -> None:
     sent: list[str] = []
 
     async def send(message) -> None:
         sent.append(message["type"])
 
-    async def go() -> None:
-        page = LazyPage({"color": color})
-        messages = iter(["lifespan.startup", "lifespan.shutdown"])
+    async def receive():
+        return {"type": "websocket.connect"}
 
-        async def receive():
-            return {"type": next(messages)}
-
-        await page({"type": "lifespan"}, receive, send)
-        await page({"type": "websocket"}, receive, send)
-
-    asyncio.run(go())
-    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete", "websocket.close"]
+    asyncio.run(LazyPage({"color": color})({"type": "websocket"}, receive, send))
+    assert sent == ["websocket.close"]
 
 
 def test_gradio_is_imported_by_the_first_visitor_and_torch_by_nobody() -> None:
