@@ -51,7 +51,12 @@ def build_app(classifiers: Mapping[str, Classifier], upload_folder: Path) -> tup
         radius_size="lg",
         font=_FONTS,
         font_mono=("ui-monospace", "monospace"),
-    ).set(body_text_color_subdued="*neutral_600", block_info_text_color="*neutral_600")
+    ).set(
+        body_text_color_subdued="*neutral_600",
+        block_info_text_color="*neutral_600",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+    )
     gr.mount_gradio_app(
         host,  # Gradio (6.31) says that it wants a FastAPI, but mounts into whatever has a Starlette's router
         build_page(classifiers),

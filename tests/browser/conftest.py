@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 import httpx
@@ -70,9 +71,16 @@ def predict(served: Served, image: bytes) -> dict:
     return dict(response.json())
 
 
-def open_page(browser: Browser, served: Served, *, width: int = 1200, height: int = 1000) -> Visit:
+def open_page(
+    browser: Browser,
+    served: Served,
+    *,
+    width: int = 1200,
+    height: int = 1000,
+    color_scheme: Literal["light", "dark"] = "light",
+) -> Visit:
     """Open the page in a fresh profile and wait until it can be drawn on."""
-    context = browser.new_context(viewport={"width": width, "height": height})
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=color_scheme)
     visit = Visit(page=context.new_page())
     visit.page.on("request", lambda request: visit.addresses.append(request.url))
     visit.page.goto(served.url + "/")

@@ -4,6 +4,7 @@ import base64
 import io
 import os
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -135,6 +136,58 @@ def test_nothing_is_wider_than_the_window(browser: Browser, served: Served, widt
         folder = os.environ.get("SCREENSHOTS")
         if folder:
             visit.page.screenshot(path=Path(folder) / f"page-{width}.png", full_page=True)
+    finally:
+        visit.page.context.close()
+
+
+# the least contrast of every text of the page, WCAG 2.2's ratio of the relative luminances, with the text itself
+_LEAST_CONTRAST = """() => {
+  const paint = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const rgba = (color) => {
+    paint.clearRect(0, 0, 1, 1);
+    paint.fillStyle = color;
+    paint.fillRect(0, 0, 1, 1);
+    return [...paint.getImageData(0, 0, 1, 1).data];
+  };
+  const luminance = (color) =>
+    color.slice(0, 3).reduce((sum, value, index) => {
+      const share = value / 255;
+      const linear = share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+      return sum + [0.2126, 0.7152, 0.0722][index] * linear;
+    }, 0);
+  const found = [];
+  const walker = document.createTreeWalker(document.querySelector(".gradio-container"), NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    const text = walker.currentNode.textContent.trim();
+    if (!text || !element.checkVisibility({ opacityProperty: true, visibilityProperty: true })) continue;
+    if (["STYLE", "SCRIPT"].includes(element.tagName) || element.getClientRects().length === 0) continue;
+    let ground = element;
+    while (ground && rgba(getComputedStyle(ground).backgroundColor)[3] < 255) ground = ground.parentElement;
+    const [dark, light] = [
+      luminance(rgba(getComputedStyle(element).color)),
+      luminance(ground ? rgba(getComputedStyle(ground).backgroundColor) : [255, 255, 255]),
+    ].sort((a, b) => a - b);
+    found.push([(light + 0.05) / (dark + 0.05), text.slice(0, 60)]);
+  }
+  return found.sort((a, b) => a[0] - b[0]);
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_is_readable(browser: Browser, served: Served, scheme: Literal["light", "dark"]) -> None:
+    visit = open_page(browser, served, color_scheme=scheme)
+    try:
+        draw(visit.page, 3)
+        wait_for_answer(visit.page)
+        visit.page.locator(".fx-example").first.wait_for()
+        folder = os.environ.get("SCREENSHOTS")
+        if folder:
+            visit.page.screenshot(path=Path(folder) / f"page-{scheme}.png", full_page=True)
+        found = visit.page.evaluate(_LEAST_CONTRAST)
+        texts = " ".join(text for _, text in found)
+        assert all(word in texts for word in ("What the model saw", "Closed set", "Held-out images", "Predict"))
+        assert [(round(ratio, 2), text) for ratio, text in found if not ratio >= 4.5] == []
     finally:
         visit.page.context.close()
 
