@@ -19,7 +19,7 @@ help: ## Show the targets
 
 setup: $(VENV)/.train ## Create .venv with all that training, exporting, evaluating and serving need
 
-demo: bundles/.$(RECIPE).certified ## Train, export, certify and serve at http://127.0.0.1:8000 (RECIPE=digits PORT=8000)
+demo: certified ## Train, export, certify and serve at http://127.0.0.1:8000 (RECIPE=digits PORT=8000)
 	@echo "== 4/4 serve $(BUNDLE); Ctrl-C ends it"
 	@exec $(PY) -m serve $(BUNDLE) --host $(HOST) --port $(PORT) --open
 
@@ -35,22 +35,22 @@ check: $(VENV)/.dev ## Lint, formatting, types
 clean: ## Remove environments, runs, bundles and caches
 	rm -rf $(VENV) $(BASE) runs bundles build *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
-# The stamps are written on success only: a run stopped by Ctrl-C, or a bundle that fails parity, is not passed on.
-runs/.$(RECIPE).trained: | $(VENV)/.train
+# Each step looks at what is there: a stopped run is trained anew, a newer run is exported, a newer bundle is certified.
+.PHONY: trained exported certified
+trained: $(VENV)/.train
 	@echo "== 1/4 train $(RECIPE)"
 	@if grep -qs '"finished": true' $(RUN)/run.json; then echo "   $(RUN) is trained already; make clean starts anew"; \
 	else $(PY) -m train run $(RECIPE); fi
-	@touch $@
 
-bundles/.$(RECIPE).exported: runs/.$(RECIPE).trained
+exported: trained
 	@echo "== 2/4 export $(RUN): ONNX and TorchScript, preprocessing inside the graph"
-	@$(PY) -m export $(RUN) --out $(BUNDLE)
-	@touch $@
+	@if [ $(BUNDLE)/manifest.json -nt $(RUN)/run.json ]; then echo "   $(BUNDLE) is newer than the run"; \
+	else $(PY) -m export $(RUN) --out $(BUNDLE); fi
 
-bundles/.$(RECIPE).certified: bundles/.$(RECIPE).exported
+certified: exported
 	@echo "== 3/4 certify $(BUNDLE): exported graphs against PyTorch in float64"
-	@$(PY) -m evaluate parity $(BUNDLE)
-	@touch $@
+	@if [ $(BUNDLE)/certificate.json -nt $(BUNDLE)/manifest.json ] && grep -qs '^  "passed": true' $(BUNDLE)/certificate.json; \
+	then echo "   $(BUNDLE) is certified already"; else $(PY) -m evaluate parity $(BUNDLE); fi
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else f"{sys.executable} is Python {sys.version.split()[0]}, but 3.11 to 3.13 is needed; call make with PYTHON=python3.12, say")'
@@ -65,7 +65,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@start=$$(date +%s); $(PY) $(PIP_INSTALL) --editable '.[train,dev]' && touch $@ $(VENV)/.train && echo "   installed in $$(( $$(date +%s) - start )) s"
 
 # What a machine that only serves has: the tests serve a bundle from it, without torch anywhere.
-$(BASE)/.installed: pyproject.toml constraints.txt $(wildcard serve/*.py serve/page/*)
+$(BASE)/.installed: pyproject.toml constraints.txt $(wildcard serve/*.py serve/page/* train/*.py train/*/*.py export/*.py evaluate/*.py)
 	@echo "== installing the base package alone into $(BASE)"
 	@rm -rf $(BASE) build && $(PYTHON) -m venv $(BASE)
 	@start=$$(date +%s); $(BASE)/bin/python $(PIP_INSTALL) . && touch $@ && echo "   installed in $$(( $$(date +%s) - start )) s"

@@ -1,22 +1,25 @@
 """``python -m evaluate``: configuration and wiring of the harness."""
 
-import os
 import sys
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from train.data_root import default_data_root
+
 if TYPE_CHECKING:
     from rich.status import Status
 
+
+class CommandError(ValueError):
+    """A command line that cannot be carried out."""
+
+
 BundlePath = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="BUNDLE")]
 Provider = Literal["auto", "cpu", "cuda"]
-
-
-def _data_root() -> Path:
-    return Path(os.environ.get("DATA_ROOT") or "data")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +31,7 @@ class Parity:
 
     bundle: BundlePath
     """Directory that `python -m export` wrote."""
-    data_root: Path = field(default_factory=_data_root)
+    data_root: Path = field(default_factory=default_data_root)
     """Where the recipe's data is (or DATA_ROOT); without it the bundle's own held-out samples are used."""
     provider: Provider = "auto"
     """What ONNX runs on: auto means the CPU, and CUDA where a device is there."""
@@ -48,7 +51,7 @@ class Accuracy:
 
     bundle: BundlePath
     """Directory that `python -m export` wrote."""
-    data_root: Path = field(default_factory=_data_root)
+    data_root: Path = field(default_factory=default_data_root)
     """Where the recipe's data is (or DATA_ROOT)."""
     provider: Provider = "auto"
     """What ONNX runs on: auto means the CPU, and CUDA where a device is there."""
@@ -85,7 +88,11 @@ def main(args: list[str] | None = None) -> int:
     from rich.console import Console
     from rich.status import Status
 
+    from serve.bundle import BundleError
+    from serve.devices import ProviderError
+    from train.data import DataError
     from train.extra import explain_missing
+    from train.recipes.recipe import RecipeError
     from train.threads import limit_spinning
 
     limit_spinning()
@@ -99,10 +106,11 @@ def main(args: list[str] | None = None) -> int:
             return _bench(command, status)
     except ModuleNotFoundError as error:
         print(f"error: {explain_missing(error)}", file=sys.stderr)
-        return 2
-    except (ValueError, OSError) as error:
+    except (BundleError, CommandError, DataError, OSError, ProviderError, RecipeError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+    except Exception:  # noqa: BLE001 - Python would exit 1, which here says that parity fails
+        traceback.print_exc()
+    return 2
 
 
 def _parity(command: Parity, status: "Status") -> int:
@@ -112,7 +120,7 @@ def _parity(command: Parity, status: "Status") -> int:
     from serve.bundle import read_bundle
 
     if command.samples < 1:
-        raise ValueError(f"--samples is {command.samples}, but at least 1 is needed to prove anything")
+        raise CommandError(f"--samples is {command.samples}, but at least 1 is needed to prove anything")
     bundle = read_bundle(command.bundle)
     certificate = certify(
         bundle,
@@ -151,6 +159,10 @@ def _bench(command: Bench, status: "Status") -> int:
     from evaluate.tables import print_bench, stdout_console
     from serve.bundle import read_bundle
 
+    if command.rounds < 1 or not command.batch_sizes or min(command.batch_sizes) < 1:
+        raise CommandError(
+            f"--rounds is {command.rounds} and --batch-sizes {list(command.batch_sizes)}, but all must be at least 1"
+        )
     bench = bench_bundle(
         read_bundle(command.bundle),
         provider=command.provider,

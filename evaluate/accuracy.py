@@ -15,6 +15,7 @@ from evaluate.source import check_dataset
 from export.deployable import rebuild, to_float64
 from serve.bundle import Bundle, BundleError
 from serve.devices import Choice
+from serve.parity import numeric_parity
 from serve.runner import Runner
 from train.data import load_dataset
 from train.recipes.registry import find_recipe
@@ -32,7 +33,7 @@ class GraphAccuracy:
         top1_accuracy: correct / rows.
         interval_95: Clopper-Pearson interval of the accuracy.
         unlike_eager: Samples that got another label than eager's float32 gives; None for eager itself.
-        unlike_within_error: Those where the reference's margin is below twice the graph's greatest error.
+        unlike_within_error: Those where the reference's margin is below twice the error that parity allows.
         duration_s: Seconds for all rows.
     """
 
@@ -101,7 +102,7 @@ def measure_accuracy(bundle: Bundle, *, data_root: Path, provider: Choice = "aut
     """
     manifest = bundle.manifest
     recipe = find_recipe(manifest.provenance.recipe or "")
-    dataset = load_dataset(recipe, data_root)
+    dataset = load_dataset(recipe, data_root, download=False)
     check_dataset(bundle, dataset, data_root)
     rows, targets = dataset.test.inputs, dataset.test.targets
     inputs = {manifest.inputs[0].name: rows}
@@ -140,7 +141,8 @@ def _accuracy(
 ) -> GraphAccuracy:
     decided = decide(outcome.outputs)
     unlike = decided != decide(eager.outputs)
-    within = unlike & (decision_margin(reference) < 2 * np.abs(outcome.outputs - reference).max())
+    allowed = numeric_parity(eager.outputs, eager=eager.outputs, reference=reference).max_bound
+    within = unlike & (decision_margin(reference) <= 2 * allowed)
     correct = int((decided == class_index).sum())
     return GraphAccuracy(
         graph=outcome.graph,

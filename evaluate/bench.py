@@ -71,10 +71,7 @@ def bench_bundle(
 
     Raises:
         BundleError: a graph does not run.
-        ValueError: rounds or a batch size is below 1.
     """
-    if rounds < 1 or min(batch_sizes) < 1:
-        raise ValueError(f"rounds is {rounds} and batch sizes are {batch_sizes}, but all must be at least 1")
     runners: list[tuple[str, str, Runner]] = [("eager", "torch CPU", eager_runner(rebuild(bundle), bundle))]
     for candidate in candidates(bundle, provider=provider):
         if candidate.runner is None:

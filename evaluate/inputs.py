@@ -16,6 +16,7 @@ _BOUNDARY_PAIRS = 32
 _BISECTIONS = 12
 _TABLE_BISECTIONS = 24
 _MISSING_SHARE = 0.25
+_HALF = 0.5
 
 SCALES = (0.01, 0.1, 10.0, 100.0)
 
@@ -63,9 +64,8 @@ def image_input_sets(held_out: NDArray[np.uint8], *, predict: Predict, seed: int
     few = held_out[:LARGEST_BATCH]
     return [
         _whole("held-out samples", held_out),
-        _whole("random pixels", noise),
-        _whole("all 0 and all 255", extremes),
-        *([_whole("on the decision boundary", boundary)] if len(boundary) else []),
+        _whole("random pixels, all 0, all 255", np.concatenate([noise, extremes])),
+        *([_whole("on the decision boundary", _fill(boundary, few))] if len(boundary) else []),
         *(_whole("held-out samples again", np.resize(few, (LARGEST_BATCH, *shape)), size) for size in BATCH_SIZES),
         _among(few, np.resize(noise, few.shape), np.full_like(few, 255)),
     ]
@@ -91,6 +91,7 @@ def table_input_sets(
     if len(held_out) == 0:
         raise ValueError("there are no held-out samples, but at least one was expected")
     rng = np.random.default_rng(seed)
+    held_out = _fill_table(held_out, rng)
     numbers = np.asarray([not feature.categories for feature in features])
     few = np.resize(held_out, (LARGEST_BATCH, len(features)))
     spread = np.nan_to_num(held_out)
@@ -104,7 +105,7 @@ def table_input_sets(
     sets += [_whole(f"held-out x {scale:g}", _scaled(few, numbers, scale)) for scale in SCALES]
     if predict is not None and numbers.all():
         boundary = boundary_rows(np.nan_to_num(few), predict=predict, rng=rng)
-        sets += [_whole("on the decision boundary", boundary)] if len(boundary) else []
+        sets += [_whole("on the decision boundary", _fill(boundary, few))] if len(boundary) else []
     sets += [_whole("held-out samples again", few, size) for size in BATCH_SIZES]
     return [*sets, _among(few, _scaled(few, numbers, 50.0), _scaled(few, numbers, -50.0))]
 
@@ -118,6 +119,20 @@ def boundary_rows(
         return np.asarray(first + (second - first) * share[:, None], dtype=np.float32)
 
     return _bisect(table, blend, steps=_TABLE_BISECTIONS, predict=predict, rng=rng, pairs=pairs)
+
+
+def _fill_table(table: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Add mixtures of rows to a table that is small; each takes every column from one of two rows, or lies between."""
+    missing = LARGEST_BATCH - len(table)
+    if missing <= 0:
+        return table
+    first = table[rng.integers(0, len(table), size=missing)]
+    second = table[rng.integers(0, len(table), size=missing)]
+    share = rng.random((missing, 1)).astype(np.float32)
+    between = first + (second - first) * share
+    whole = (np.rint(first) == first) & (np.rint(second) == second)
+    mixed = np.where(whole | np.isnan(between), np.where(share < _HALF, first, second), between)
+    return np.concatenate([table, mixed.astype(np.float32)])
 
 
 def _scaled(table: NDArray[np.float32], numbers: NDArray[np.bool_], scale: float) -> NDArray[np.float32]:
@@ -163,6 +178,11 @@ def _bisect(
         same = predict(blend(first, second, middle)) == start
         near, far = np.where(same, middle, near), np.where(same, far, middle)
     return np.unique(np.concatenate([blend(first, second, near), blend(first, second, far)]), axis=0)
+
+
+def _fill(rows: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
+    """Add other rows to a set that is small: judged by eager's luck on a few values, a right graph could fail."""
+    return rows if len(rows) >= LARGEST_BATCH else np.concatenate([rows, others])
 
 
 def _blend(first: NDArray[np.uint8], second: NDArray[np.uint8], share: NDArray[np.float64]) -> NDArray[np.uint8]:

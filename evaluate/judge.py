@@ -13,9 +13,9 @@ import onnxruntime  # type: ignore[import-untyped]
 import torch
 from numpy.typing import NDArray
 
-from evaluate.certificate import Certificate, Comparison, GraphVerdict, Setting, Verdict
+from evaluate.certificate import Certificate, Check, Comparison, GraphVerdict, Setting, Verdict
 from evaluate.compare import decide, decision_parity, vacuity
-from evaluate.contract import contract_checks
+from evaluate.contract import golden_checks, label_check, structure_checks
 from evaluate.inputs import LARGEST_BATCH, InputSet, image_input_sets, table_input_sets
 from evaluate.runners import RUN_ERRORS, Candidate, candidates, eager_runner, run_batches
 from evaluate.source import HeldOut, golden_of, held_out_rows
@@ -66,13 +66,15 @@ def certify(
     """
     manifest = bundle.manifest
     recipe = find_recipe(manifest.provenance.recipe or "")
+    checks = (label_check(manifest.labels, recipe.labels), *structure_checks(manifest, recipe))
+    golden = golden_of(bundle)
+    if not all(check.passed for check in checks[1:]):
+        nothing = HeldOut(rows=np.empty((0,)), source="none; graphs are not judged while the manifest is wrong")
+        return _certificate(bundle, checks=checks, graphs=[], held_out=nothing, seed=seed)
     on_step("building the eager module, in float32 and float64")
     module = rebuild(bundle)
     eager, reference = eager_runner(module, bundle), eager_runner(to_float64(module), bundle)
-    golden = golden_of(bundle)
-    checks = contract_checks(
-        manifest,
-        recipe,
+    checks += golden_checks(
         golden,
         eager=run_batches(eager, golden.inputs, batch_size=LARGEST_BATCH),
         reference=run_batches(reference, golden.inputs, batch_size=LARGEST_BATCH),
@@ -105,12 +107,20 @@ def certify(
     for candidate in candidates(bundle, provider=provider, unoptimized=True):
         on_step(f"{candidate.graph} on {candidate.provider}")
         graphs.append(judge_graph(candidate, truths, input_name=name))
+    return _certificate(bundle, checks=checks, graphs=graphs, held_out=held_out, seed=seed)
+
+
+def _certificate(
+    bundle: Bundle, *, checks: tuple[Check, ...], graphs: list[GraphVerdict], held_out: HeldOut, seed: int
+) -> Certificate:
     return Certificate(
         schema_version=SCHEMA_VERSION,
         sha256="0" * 64,
-        bundle_sha256=manifest.sha256,
-        name=manifest.name,
-        passed=all(check.passed for check in checks) and all(graph.verdict == "pass" for graph in graphs),
+        bundle_sha256=bundle.manifest.sha256,
+        name=bundle.manifest.name,
+        passed=bool(graphs)
+        and all(check.passed for check in checks)
+        and all(graph.verdict == "pass" for graph in graphs),
         rule=RULE,
         setting=_setting(held_out, seed),
         checks=checks,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from serve.bundle import Bundle, BundleError
 from serve.golden import Golden, read_golden
-from train.data import DataError, Dataset, load_dataset
+from train.data import Dataset, MissingDataError, load_dataset
 from train.recipes.registry import find_recipe
 
 
@@ -37,10 +37,10 @@ def held_out_rows(bundle: Bundle, golden: Golden, *, data_root: Path, samples: i
     """Return test samples of the recipe's data, or the few that the bundle carries where the data is not there."""
     provenance = bundle.manifest.provenance
     try:
-        dataset = load_dataset(find_recipe(provenance.recipe or ""), data_root)
-    except DataError as error:
+        dataset = load_dataset(find_recipe(provenance.recipe or ""), data_root, download=False)
+    except MissingDataError:
         rows = golden.inputs[bundle.manifest.inputs[0].name][golden.kind == "held-out"]
-        return HeldOut(rows=rows, source=f"the bundle's golden inputs, because {error}")
+        return HeldOut(rows=rows, source=f"the bundle's own {len(rows)}, because {provenance.dataset} is not here")
     check_dataset(bundle, dataset, data_root)
     rows = dataset.test.inputs
     chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:samples])

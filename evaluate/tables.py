@@ -85,7 +85,14 @@ def print_accuracy(accuracy: Accuracy, console: Console) -> None:
                 f"{errors.duration_s:.2f}",
             )
     else:
-        titles = ("top-1", "95 % interval", "correct", "labels unlike eager's", "of these within the error", "seconds")
+        titles = (
+            "top-1",
+            "95 % interval",
+            "correct",
+            "labels unlike eager's",
+            "of these within chance",
+            "seconds",
+        )
         for column in titles:
             table.add_column(column, justify="right")
         for row in accuracy.graphs:

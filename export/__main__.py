@@ -42,6 +42,12 @@ def main(args: list[str] | None = None) -> int:
 
     limit_spinning()
 
+    from export.errors import ExportError
+    from serve.bundle import BundleError
+    from train.data import DataError
+    from train.errors import RunError
+    from train.recipes.recipe import RecipeError
+
     console = Console(stderr=True, highlight=False)
     start = time.perf_counter()
     root = command.data_root or (Path(os.environ["DATA_ROOT"]) if os.environ.get("DATA_ROOT") else None)
@@ -57,12 +63,16 @@ def main(args: list[str] | None = None) -> int:
             draft = draft_of_run(command.run, data_root=root, name=command.name)
             out = command.out or Path("bundles") / draft.name
             console.print(f"exporting {command.run} to {out}")
+            training = draft.provenance.training
+            if not training["finished"]:
+                done, planned = training["epochs"], training["epochs_planned"]
+                console.print(f"note: the run was stopped after {done} of {planned} epochs")
             status.update("writing the graphs")
             manifest = write_bundle(out, draft, formats=command.formats, on_step=report)
     except ModuleNotFoundError as error:
         print(f"error: {explain_missing(error)}", file=sys.stderr)
         return 2
-    except (ValueError, OSError) as error:
+    except (BundleError, DataError, ExportError, OSError, RecipeError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"bundle {out}  {draft.name}  sha256 {manifest.sha256[:16]}  {time.perf_counter() - start:.1f} s")

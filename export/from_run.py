@@ -52,6 +52,16 @@ def draft_of_run(run_path: Path, *, data_root: Path | None = None, name: str | N
         device=run.device,
         versions=run.versions,
         source_revision=run.source_revision,
+        training={
+            "finished": run.finished,
+            "epochs": run.epochs_done,
+            "epochs_planned": run.epochs,
+            "batch_size": run.batch_size,
+            "optimizer": run.optimizer,
+            "learning_rate": run.learning_rate,
+            "weight_decay": run.weight_decay,
+            "loss": run.loss,
+        },
         metrics=run.metrics,
     )
     rows, targets = dataset.test.inputs, dataset.test.targets

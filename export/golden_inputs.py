@@ -67,14 +67,14 @@ def golden_features(
         features: The columns.
 
     Returns:
-        As `golden_images`; ``random`` rows lie within the columns' ranges, ``full`` a hundred times beyond.
+        As `golden_images`; ``random`` rows lie within the columns' ranges, ``full`` at their upper ends.
     """
     chosen = choose_held_out(class_index)
     rng = np.random.default_rng(_SEED)
     numbers = np.nan_to_num(table)
     low, high = numbers.min(axis=0), numbers.max(axis=0)
     noise = rng.uniform(low, high, size=(RANDOM_ROWS, table.shape[1])).astype(np.float32)
-    full = (100 * np.maximum(np.abs(low), np.abs(high))).astype(np.float32)
+    full = high.astype(np.float32)
     for column, feature in enumerate(features):
         if feature.categories:
             noise[:, column] = rng.integers(0, len(feature.categories), size=RANDOM_ROWS)

@@ -40,6 +40,7 @@ def model_card(
         "",
         f"- network: `{provenance.factory}` {provenance.factory_args or ''}".rstrip(),
         f"- data: {provenance.dataset}, sha256 {provenance.dataset_sha256[:16]}…",
+        f"- {', '.join(f'{key} {value}' for key, value in provenance.training.items())}",
         f"- seed {provenance.seed}, on {provenance.device}",
         f"- versions: {', '.join(f'{key} {value}' for key, value in provenance.versions.items())}",
         f"- source revision: {provenance.source_revision or 'not recorded'}",

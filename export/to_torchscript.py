@@ -37,7 +37,9 @@ def export_torchscript(
         warnings.simplefilter("always", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         # the tracer's own check repeats the same inputs and only warns; parity judges the file instead
         traced = torch.jit.trace(module, (example,), check_trace=False)  # type: ignore[no-untyped-call]
-        torch.jit.save(traced, path)
+        stream = io.BytesIO()
+        torch.jit.save(traced, stream)
+    path.write_bytes(_without_source_lines(stream.getvalue()))
     if caught:
         raise ExportError(
             f"{type(module).__name__} decides by its data, and a trace would hold that decision as a constant "
@@ -69,6 +71,19 @@ def check_contract(graph: torch.jit.ScriptModule, example: Tensor, *, outputs: t
                 f"the TorchScript graph returns {found} at batch {rows}, but {expected} were expected; "
                 "check what forward returns, and look for int(x.shape[0]) or len(x) in it"
             )
+
+
+def _without_source_lines(archive: bytes) -> bytes:
+    """Copy an archive without its debug records: they hold the absolute paths of the machine it was made on."""
+    reader = torch._C.PyTorchFileReader(io.BytesIO(archive))
+    copy = io.BytesIO()
+    writer = torch._C.PyTorchFileWriter(copy)
+    for name in reader.get_all_records():
+        if not name.endswith(".debug_pkl") and name not in {"version", "byteorder", ".data/serialization_id"}:
+            record = reader.get_record(name)
+            writer.write_record(name, record, len(record))
+    writer.write_end_of_file()
+    return copy.getvalue()
 
 
 def load_torchscript(content: bytes) -> torch.jit.ScriptModule:

@@ -21,8 +21,10 @@ from export.errors import ExportError
 from export.formats import FORMATS
 from export.model_card import model_card
 from serve.bundle import (
+    CERTIFICATE,
     MANIFEST,
     SCHEMA_VERSION,
+    BundleError,
     Feature,
     FileEntry,
     Format,
@@ -36,6 +38,7 @@ from serve.bundle import (
     encode_sealed,
 )
 from serve.golden import Golden, encode_golden
+from train.write import swap_directory
 
 _EXAMPLE_ROWS = 2
 
@@ -108,7 +111,7 @@ def write_bundle(
     try:
         temporary.chmod(0o755)
         manifest = _write_files(temporary, draft, formats=formats, on_step=on_step)
-        _replace(target, temporary)
+        swap_directory(target, temporary, aside=temporary.with_name(temporary.name + ".old"))
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return manifest
@@ -195,12 +198,24 @@ def write_manifest(directory: Path, draft: Draft, files: tuple[FileEntry, ...]) 
 
 
 def _check_target(target: Path) -> None:
-    if target.is_dir() and not (target / MANIFEST).is_file() and any(target.iterdir()):
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise ExportError(f"{target} is a file or a link, but a bundle is a directory; give another --out")
+    if not target.is_dir() or not any(target.iterdir()):
+        return
+    path = target / MANIFEST
+    try:
+        manifest = decode_sealed(path.read_bytes(), Manifest, path)
+    except (OSError, BundleError):
         raise ExportError(
-            f"{target} holds files but no {MANIFEST}, so it is no bundle and is not replaced; give another --out"
+            f"{target} holds files but no valid {MANIFEST}, so it is no bundle and is left alone; give another --out"
+        ) from None
+    known = {MANIFEST, CERTIFICATE, *(entry.path for entry in manifest.files)}
+    stray = sorted({entry.name for entry in target.iterdir()} - known)
+    if stray:
+        raise ExportError(
+            f"{target} holds {stray[0]}, which is no part of the bundle and would be lost; "
+            "move it or give another --out"
         )
-    if target.exists() and not target.is_dir():
-        raise ExportError(f"{target} is a file, but a bundle is a directory; give another --out")
 
 
 def _sync(path: Path) -> bytes:
@@ -208,14 +223,3 @@ def _sync(path: Path) -> bytes:
     with path.open("rb") as file:
         os.fsync(file.fileno())
         return file.read()
-
-
-def _replace(target: Path, temporary: Path) -> None:
-    """Put a finished directory in its place. A crash in between leaves the old one beside it, complete, or none."""
-    if target.exists():
-        old = temporary.with_name(temporary.name + ".old")
-        target.rename(old)
-        temporary.rename(target)
-        shutil.rmtree(old)
-    else:
-        temporary.rename(target)

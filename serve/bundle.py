@@ -137,6 +137,7 @@ class Provenance:
     device: str
     versions: dict[str, str]
     source_revision: str | None
+    training: dict[str, int | float | str | bool | None] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
 
 

@@ -1,7 +1,6 @@
 """The command line of training: `python -m train list` and `python -m train run RECIPE`."""
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -10,6 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from train.data_root import default_data_root
 from train.extra import explain_missing
 from train.recipes.recipe import Recipe, RecipeError
 from train.recipes.registry import RECIPES, find_recipe
@@ -35,7 +35,7 @@ class RunCommand:
     recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
     """A name from `python -m train list`."""
 
-    data_root: Path = field(default_factory=lambda: Path(os.environ.get("DATA_ROOT", "data")))
+    data_root: Path = field(default_factory=default_data_root)
     """Where data sets lie or are downloaded to; $DATA_ROOT where that is set."""
 
     out: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None

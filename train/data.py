@@ -72,20 +72,26 @@ class Dataset:
     sha256: str
 
 
-def load_dataset(recipe: Recipe, data_root: Path) -> Dataset:
+class MissingDataError(DataError):
+    """Data that is not there, and was not to be downloaded or could not be."""
+
+
+def load_dataset(recipe: Recipe, data_root: Path, *, download: bool = True) -> Dataset:
     """Read a recipe's data and prepare it by `serve.preprocess` with the recipe's own specification.
 
     Args:
         recipe: Says which data set, and how an image is prepared.
         data_root: Where data sets lie, or are downloaded to.
+        download: Whether data that is not there may be downloaded.
 
     Raises:
+        MissingDataError: the data is not there.
         DataError: the data is unknown, missing and cannot be downloaded, damaged, or has other classes than the recipe.
     """
     read = DATASETS.get(recipe.data)
     if read is None:
         raise DataError(f"recipe {recipe.name} has data {recipe.data!r}, but one of {', '.join(DATASETS)} was expected")
-    dataset = read(data_root)
+    dataset = read(data_root, download)
     for split in (dataset.train, dataset.test):
         _check_split(recipe, dataset.name, split)
     if recipe.preprocessing is None:
@@ -116,7 +122,7 @@ def majority_share(split: Split) -> float:
     return float(np.bincount(split.targets).max() / len(split))
 
 
-def read_digits(data_root: Path) -> Dataset:  # noqa: ARG001 - scikit-learn carries this data set itself
+def read_digits(data_root: Path, download: bool = True) -> Dataset:  # noqa: ARG001 - scikit-learn carries this data set itself
     """Read scikit-learn's 1,797 handwritten digits, 8x8; a fixed fifth of each class is the test split."""
     from sklearn.datasets import load_digits  # type: ignore[import-untyped]
     from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]
@@ -134,7 +140,7 @@ def read_digits(data_root: Path) -> Dataset:  # noqa: ARG001 - scikit-learn carr
     )
 
 
-def read_fashion_mnist(data_root: Path) -> Dataset:
+def read_fashion_mnist(data_root: Path, download: bool = True) -> Dataset:
     """Read Fashion-MNIST, 60,000 + 10,000 images of 28x28; it is downloaded when it is not there.
 
     Raises:
@@ -142,6 +148,10 @@ def read_fashion_mnist(data_root: Path) -> Dataset:
     """
     raw = data_root / "FashionMNIST" / "raw"
     if any(not (raw / name).is_file() for name in FASHION_MNIST_FILES):
+        if not download:
+            raise MissingDataError(
+                f"Fashion-MNIST is not in {raw}; give --data-root where it is, or train once to download it"
+            )
         _download_fashion_mnist(data_root)
     _check_fashion_mnist(raw)
     from torchvision.datasets import FashionMNIST  # type: ignore[import-untyped]
@@ -153,7 +163,7 @@ def read_fashion_mnist(data_root: Path) -> Dataset:
     return make_dataset("fashion-mnist", split(train=True), split(train=False))
 
 
-DATASETS: dict[str, Callable[[Path], Dataset]] = {
+DATASETS: dict[str, Callable[[Path, bool], Dataset]] = {
     "digits": read_digits,
     "fashion-mnist": read_fashion_mnist,
 }
@@ -201,7 +211,7 @@ def _download_fashion_mnist(data_root: Path) -> None:
                     (downloaded / name).replace(raw / name)
     except (OSError, RuntimeError, EOFError) as error:
         reason = " ".join(str(error).split())
-        raise DataError(
+        raise MissingDataError(
             f"Fashion-MNIST is not in {raw} and cannot be downloaded ({reason}); "
             f"put the four unpacked files of {FASHION_MNIST_HOME} there, or give --data-root where they are"
         ) from error

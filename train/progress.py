@@ -14,7 +14,9 @@ from train.loop import Totals
 from train.recipes.recipe import Recipe
 from train.run import EpochMetrics, Run
 
+FIRST_LINES = 10
 MOST_LINES = 100
+LINE_S = 5.0  # an epoch that is shown for no other reason is shown when so long nothing was
 REFRESH_S = 0.25  # reading loss and accuracy waits for the device, so it is done this seldom
 
 
@@ -43,6 +45,7 @@ class TrainingProgress:
         )
         self._task = self._bar.add_task("training", total=None, figures="")
         self._next_refresh = 0.0
+        self._next_line = 0.0
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -70,10 +73,13 @@ class TrainingProgress:
         self._bar.refresh()
 
     def epoch_done(self, metrics: EpochMetrics) -> None:
-        """Print the epoch's line, or where there are many epochs that of some."""
+        """Print the epoch's line; where there are many short epochs, that of some."""
+        now = time.perf_counter()
         every = max(1, self._epochs // MOST_LINES)
-        if metrics.epoch % every and metrics.epoch != self._epochs:
+        shown = metrics.epoch <= FIRST_LINES or metrics.epoch % every == 0 or metrics.epoch == self._epochs
+        if not shown and now < self._next_line:
             return
+        self._next_line = now + LINE_S
         self._console.print(
             f"epoch {metrics.epoch:>{len(str(self._epochs))}}/{self._epochs}"
             f"  train {_figures(metrics.train_loss, metrics.train_top1_accuracy)}"

@@ -12,16 +12,13 @@ import torch
 from torch import nn
 
 from serve.bundle import Feature, ImagePreprocessing, Task
+from train.errors import RunError as RunError  # part of this module's contract
 
 RECORD = "run.json"
 STATE_DICT = "state_dict.pt"
 METRICS = "metrics.csv"
 CURVES = "curves.png"
 MODELS = "train.models"
-
-
-class RunError(ValueError):
-    """A run directory that is missing, unfinished or malformed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +152,10 @@ def build_network(factory: str, factory_args: dict[str, Any]) -> nn.Module:
         raise RunError(
             f"factory {factory} cannot be imported ({error}), but package.module:callable was expected"
         ) from error
-    network = build(**factory_args)
+    try:
+        network = build(**factory_args)
+    except (TypeError, RuntimeError, ValueError) as error:
+        raise RunError(f"factory {factory} cannot be called with {factory_args} ({error}); train again") from error
     if not isinstance(network, nn.Module):
         raise RunError(f"factory {factory} built a {type(network).__name__}, but a torch.nn.Module was expected")
     return network

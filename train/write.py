@@ -70,7 +70,7 @@ def write_run(
             (fresh / CURVES).write_bytes(draw_png(history, title=_title(run, history)))
             # the record is written last: a directory with one is a run
             (fresh / RECORD).write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=2) + b"\n")
-            _swap(path, fresh, aside=Path(folder) / "old")
+            swap_directory(path, fresh, aside=Path(folder) / "old")
     except OSError as error:
         raise RunError(f"run {path} cannot be written ({error}); free the place or give another --out") from error
 
@@ -89,7 +89,14 @@ def _check_replaceable(path: Path, *, overwrite: bool) -> None:
         raise RunError(f"{path} holds a finished run; give --overwrite to replace it, or another --out")
 
 
-def _swap(path: Path, fresh: Path, *, aside: Path) -> None:
+def swap_directory(path: Path, fresh: Path, *, aside: Path) -> None:
+    """Put a finished directory in its place; a crash in between leaves the old one aside, complete, or none.
+
+    Args:
+        path: Where it is to stand; what stands there is removed once the new one does.
+        fresh: The new one, on the same file system.
+        aside: Where the old one waits; a free path on the same file system.
+    """
     if not path.exists():
         fresh.rename(path)
         return

@@ -45,6 +45,10 @@ def chromium() -> str:
         filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
     )
     if found is None:
+        with sync_playwright() as playwright:
+            own = playwright.chromium.executable_path
+        found = own if Path(own).exists() else None
+    if found is None:
         message = "no Chromium is installed (set CHROMIUM to one), so there is no browser to test with"
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
     return found

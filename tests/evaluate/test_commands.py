@@ -5,8 +5,10 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import pytest
-from altered import change_manifest
+from altered import change_manifest, replace_file
+from onnx import numpy_helper
 
 from serve.bundle import read_bundle
 
@@ -119,6 +121,44 @@ def test_accuracy_shows_every_graph_beside_eager(digits_bundle: Path, evaluate: 
     assert [row["unlike_eager"] for row in graphs] == [None, 0, 0]
 
 
+def test_accuracy_shows_labels_that_no_error_excuses(wrong_bundle: Path, evaluate: Evaluate, tmp_path: Path) -> None:
+    """A graph of other weights: its labels differ where the reference is sure, and that is counted."""
+    model = onnx.load_from_string((wrong_bundle / "graph.onnx").read_bytes())
+    weight = max((tensor for tensor in model.graph.initializer if len(tensor.dims) == 2), key=lambda t: t.dims[0])
+    weight.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(weight), weight.name))
+    replace_file(wrong_bundle, "graph.onnx", model.SerializeToString())
+    path = tmp_path / "accuracy.json"
+    assert evaluate("accuracy", str(wrong_bundle), "--json", str(path))[0] == 0
+    spoilt = json.loads(path.read_text(encoding="utf-8"))["graphs"][1]
+    assert spoilt["graph"] == "graph.onnx"
+    assert spoilt["unlike_eager"] > 100
+    assert spoilt["unlike_within_error"] < 10
+
+
+def test_a_fault_of_the_harness_is_trouble_and_not_a_failed_parity(
+    wrong_bundle: Path, evaluate: Evaluate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("the harness itself is broken")
+
+    monkeypatch.setattr("evaluate.judge.certify", broken)
+    code, _, err = evaluate("parity", str(wrong_bundle))
+    assert code == 2
+    assert "RuntimeError: the harness itself is broken" in err
+
+
+def test_without_the_data_parity_uses_what_the_bundle_carries(
+    fashion_bundle: Path, evaluate: Evaluate, tmp_path: Path
+) -> None:
+    code, out, _ = evaluate("parity", str(fashion_bundle), "--no-certificate", "--data-root", str(tmp_path))
+    assert code == 0
+    assert "held-out samples: the bundle's own 32, because fashion-mnist is not here" in out
+    assert list(tmp_path.iterdir()) == []
+    code, _, err = evaluate("accuracy", str(fashion_bundle), "--data-root", str(tmp_path))
+    assert code == 2
+    assert "give --data-root where it is, or train once to download it" in err
+
+
 def test_bench_times_every_runner_at_every_batch_size(digits_bundle: Path, evaluate: Evaluate, tmp_path: Path) -> None:
     path = tmp_path / "bench.json"
     code, out, _ = evaluate(
@@ -138,7 +178,7 @@ def test_bench_times_every_runner_at_every_batch_size(digits_bundle: Path, evalu
 def test_bench_refuses_no_rounds(digits_bundle: Path, evaluate: Evaluate) -> None:
     code, _, err = evaluate("bench", str(digits_bundle), "--rounds", "0")
     assert code == 2
-    assert "rounds is 0" in err
+    assert "--rounds is 0" in err
 
 
 @pytest.mark.slow

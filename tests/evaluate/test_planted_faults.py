@@ -240,8 +240,7 @@ def test_the_right_bundle_passes(digits_bundle: Path, evaluate: Evaluate, tmp_pa
     ]
     assert {c.input_set for graph in certificate.graphs for c in graph.comparisons} == {
         "held-out samples",
-        "random pixels",
-        "all 0 and all 255",
+        "random pixels, all 0, all 255",
         "on the decision boundary",
         "held-out samples again",
         "among hostile neighbours",

@@ -1,0 +1,5 @@
+"""Errors that commands catch before torch is imported."""
+
+
+class RunError(ValueError):
+    """A run directory that is missing, unfinished or malformed."""
