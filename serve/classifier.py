@@ -15,7 +15,7 @@ from serve.batcher import Batcher, Origin
 from serve.bundle import Bundle, BundleError, Manifest, Precision, read_bundle
 from serve.devices import Choice, Provider, choose_provider
 from serve.golden import Golden, GoldenCheck, check_fits, check_golden, read_golden
-from serve.onnx_runner import ORT_ERRORS, OnnxRunner
+from serve.onnx_runner import ORT_ERRORS, open_runner
 from serve.preprocess import MAX_PIXELS, ImageTooLargeError, prepare_bytes
 from serve.runner import Runner
 from serve.signature import check_inputs, describe_inputs
@@ -106,20 +106,21 @@ class Classifier:
             raise BundleError(f"{path} has no {missing}, and cannot be served without; export the bundle again")
         golden = read_golden(bundle.read(golden_file))
         check_fits(golden, bundle.manifest)
-        runner = OnnxRunner(
+        runner, fault = open_runner(
             bundle.read(graph),
             name=str(path / graph.path),
             inputs=bundle.manifest.inputs,
             outputs=bundle.manifest.outputs,
             provider=name,
+            fall_back=provider == "auto",
             threads=threads,
         )
         return cls(
             bundle=bundle,
             golden=golden,
             runner=runner,
-            provider=name,
-            provider_reason=why,
+            provider=runner.provider,
+            provider_reason=fault or why,
             precision="float32",
             max_batch=max_batch,
             max_queue_rows=max_queue_rows,

@@ -77,6 +77,46 @@ class OnnxRunner:
         return dict(zip(self._outputs, self._session.run(self._outputs, feeds), strict=True))
 
 
+def open_runner(
+    graph: bytes,
+    *,
+    name: str,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    provider: Provider,
+    fall_back: bool,
+    threads: int | None = None,
+) -> tuple[OnnxRunner, str | None]:
+    """Open a runner where it was asked for or, where that was left open, on the CPU, with the reason.
+
+    Args:
+        graph: As for `OnnxRunner`, with the next ones.
+        name: How messages call it.
+        inputs: What it takes.
+        outputs: What it gives.
+        provider: Where it is to run.
+        fall_back: Whether the CPU will do: a driver may be there without the libraries that CUDA needs.
+        threads: Threads of one run.
+
+    Returns:
+        The runner, and why it runs on the CPU after all, or None.
+
+    Raises:
+        BundleError: the bytes are no graph that ONNX Runtime runs, or the graph differs from the manifest.
+        ProviderError: the session was not created on the provider, and that was asked for.
+    """
+
+    def open_on(where: Provider) -> OnnxRunner:
+        return OnnxRunner(graph, name=name, inputs=inputs, outputs=outputs, provider=where, threads=threads)
+
+    try:
+        return open_on(provider), None
+    except ProviderError as error:
+        if not fall_back or provider == "CPUExecutionProvider":
+            raise
+        return open_on("CPUExecutionProvider"), f"not on {provider}: {error}"
+
+
 def _open_session(graph: bytes, *, name: str, provider: Provider, threads: int | None, optimized: bool) -> Any:  # noqa: ANN401 - untyped library
     options = ort.SessionOptions()
     if not optimized:

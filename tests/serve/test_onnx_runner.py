@@ -1,4 +1,4 @@
-"""A graph reads no file: what was checked is all there is."""
+"""A graph reads no file, what was checked is all there is; and it runs where it was told to."""
 
 from pathlib import Path
 
@@ -6,8 +6,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from serve.bundle import BundleError, TensorSpec
-from serve.onnx_runner import OnnxRunner
+from serve.bundle import BundleError, TensorSpec, read_bundle
+from serve.devices import ProviderError, cuda_fault
+from serve.onnx_runner import OnnxRunner, open_runner
 
 SPEC = {"dtype": "uint8", "shape": ("batch", 8)}
 
@@ -38,3 +39,18 @@ def test_weights_in_another_file_are_refused(location: str, tmp_path: Path, monk
             outputs=(TensorSpec(name="y", **SPEC),),
             provider="CPUExecutionProvider",
         )
+
+
+def test_a_driver_without_cuda_libraries_falls_back_only_where_that_was_left_open(tiny_path: Path) -> None:
+    if cuda_fault() is None:
+        pytest.skip("this machine has a CUDA device, so a session on it does not fail")
+    bundle = read_bundle(tiny_path)
+    entry = bundle.entry("onnx")
+    assert entry is not None
+    options = {"name": "g", "inputs": bundle.manifest.inputs, "outputs": bundle.manifest.outputs}
+    runner, fault = open_runner(bundle.read(entry), provider="CUDAExecutionProvider", fall_back=True, **options)
+    assert runner.provider == "CPUExecutionProvider"
+    assert fault is not None
+    assert fault.startswith("not on CUDAExecutionProvider: g ")
+    with pytest.raises(ProviderError, match="use --provider cpu"):
+        open_runner(bundle.read(entry), provider="CUDAExecutionProvider", fall_back=False, **options)
