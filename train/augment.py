@@ -53,4 +53,25 @@ def vary_pen(images: Tensor, generator: torch.Generator) -> Tensor:
     return (pixels * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
 
 
-AUGMENTATIONS: dict[str, Augmentation] = {"vary-pen": vary_pen}
+def trivial_wide(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Apply one operation of one strength to each image, drawn anew: TrivialAugment over its wide range.
+
+    Args:
+        images: ``(batch, height, width, channels)``, uint8, one or three channels.
+        generator: On the device of the images.
+
+    Returns:
+        New images of the same shape and dtype.
+
+    Source: notes 003, S12; TrivialAugmentWide of torchvision, with its 31 strengths.
+    """
+    from torchvision.transforms import TrivialAugmentWide  # type: ignore[import-untyped]
+
+    augment = TrivialAugmentWide(num_magnitude_bins=31)
+    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device).item())
+    with torch.random.fork_rng(devices=[]):  # torchvision draws from the global generator, on the CPU
+        torch.default_generator.manual_seed(seed)
+        return torch.stack([augment(image) for image in images.permute(0, 3, 1, 2)]).permute(0, 2, 3, 1)
+
+
+AUGMENTATIONS: dict[str, Augmentation] = {"vary-pen": vary_pen, "trivial-wide": trivial_wide}

@@ -163,9 +163,17 @@ def read_fashion_mnist(data_root: Path, download: bool = True) -> Dataset:
     return make_dataset("fashion-mnist", split(train=True), split(train=False))
 
 
+def read_pizza_steak_sushi(data_root: Path, download: bool = True) -> Dataset:
+    """Read the photos of pizza, steak and sushi; see `train.food`."""
+    from train.food import read_food  # it builds on the records of this module
+
+    return read_food(data_root, download)
+
+
 DATASETS: dict[str, Callable[[Path, bool], Dataset]] = {
     "digits": read_digits,
     "fashion-mnist": read_fashion_mnist,
+    "pizza-steak-sushi": read_pizza_steak_sushi,
 }
 
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import torch
 
-from train.augment import AUGMENTATIONS, vary_pen
+from train.augment import AUGMENTATIONS, trivial_wide, vary_pen
 from train.data import load_dataset
 from train.recipes.registry import RECIPES
 
 
-def test_registry_names_the_function() -> None:
-    assert {"vary-pen": vary_pen} == AUGMENTATIONS
+def test_registry_names_the_functions() -> None:
+    assert {"vary-pen": vary_pen, "trivial-wide": trivial_wide} == AUGMENTATIONS
 
 
 def test_vary_pen_changes_images_reproducibly_and_leaves_its_input_alone() -> None:

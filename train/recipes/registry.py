@@ -3,12 +3,32 @@
 import difflib
 
 from train.recipes.digits import DIGITS
+from train.recipes.fashion import (
+    FASHION_DROPOUT_MLP,
+    FASHION_MLP,
+    FASHION_SOFTMAX,
+    FASHION_SOFTMAX_1000,
+    FASHION_SOFTMAX_SCRATCH,
+    FASHION_V0,
+    FASHION_V1,
+)
 from train.recipes.fashion_tinyvgg import FASHION_TINYVGG
+from train.recipes.food import FOOD_IMPROVED_TINYVGG, FOOD_TINYVGG, FOOD_TINYVGG_AUGMENTED
 from train.recipes.recipe import Recipe, RecipeError
 
 RECIPES: dict[str, Recipe] = {
     "digits": DIGITS,
     "fashion-tinyvgg": FASHION_TINYVGG,
+    "fashion-softmax-scratch": FASHION_SOFTMAX_SCRATCH,
+    "fashion-softmax": FASHION_SOFTMAX,
+    "fashion-softmax-1000": FASHION_SOFTMAX_1000,
+    "fashion-mlp": FASHION_MLP,
+    "fashion-dropout-mlp": FASHION_DROPOUT_MLP,
+    "fashion-v0": FASHION_V0,
+    "fashion-v1": FASHION_V1,
+    "food-tinyvgg": FOOD_TINYVGG,
+    "food-tinyvgg-augmented": FOOD_TINYVGG_AUGMENTED,
+    "food-improved-tinyvgg": FOOD_IMPROVED_TINYVGG,
 }
 
 
