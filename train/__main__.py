@@ -63,10 +63,32 @@ class RunCommand:
     """CPU threads, in place of the recipe's or torch's choice. Equal threads and seeds give equal weights."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyCommand:
+    """Carry out a measured study of the source notes: a table, a plot, their claim, and whether it holds.
+
+    Exit 0: carried out, whatever the verdict; 2: trouble, in one sentence.
+    """
+
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
+    """A study, or `list` for what each one asks."""
+
+    data_root: Path = field(default_factory=default_data_root)
+    """Where data sets lie, for the studies that read one; $DATA_ROOT where that is set."""
+
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """The folder for the plot; studies/NAME unless given."""
+
+    quick: bool = False
+    """Take fewer rows, seeds and epochs: about a second, to see that it works."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     command = tyro.cli(
-        Annotated[ListCommand, tyro.conf.subcommand("list")] | Annotated[RunCommand, tyro.conf.subcommand("run")],
+        Annotated[ListCommand, tyro.conf.subcommand("list")]
+        | Annotated[RunCommand, tyro.conf.subcommand("run")]
+        | Annotated[StudyCommand, tyro.conf.subcommand("study")],
         prog="python -m train",
         description="Train a recipe into a run that `python -m export` takes.",
         args=arguments,
@@ -75,6 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(command, ListCommand):
         print(_recipes_json() if command.json else _recipes_table())
         return 0
+    if isinstance(command, StudyCommand):
+        return _study(command)
     try:
         recipe = _changed_recipe(command)
     except RecipeError as error:
@@ -122,6 +146,38 @@ def _run(command: RunCommand, recipe: Recipe) -> int:
             return 0
         print(f"stopped: {out} holds the state after epoch {fitted.run.epochs_done}", file=sys.stderr)
         return stop.exit_code
+
+
+def _study(command: StudyCommand) -> int:
+    from train.studies.registry import STUDIES, StudyError, carry_out, check_name
+
+    if command.name == "list":
+        width = max(map(len, STUDIES))
+        print("\n".join(f"{name:<{width}}  {question}" for name, question in STUDIES.items()))
+        return 0
+    limit_spinning()
+    try:
+        check_name(command.name)
+        from rich.console import Console
+
+        from train.data import DataError
+        from train.studies.result import show_result, write_plot
+
+        try:
+            result = carry_out(command.name, quick=command.quick, data_root=command.data_root)
+        except DataError as error:
+            return _trouble(error)
+        Console().print(show_result(result))
+        plot = write_plot(result, command.out or Path("studies") / command.name)
+    except (StudyError, OSError) as error:
+        return _trouble(error)
+    except ModuleNotFoundError as error:
+        return _trouble(explain_missing(error))
+    except KeyboardInterrupt:
+        print("stopped; nothing was written", file=sys.stderr)
+        return 130
+    print(f"plot: {plot}", file=sys.stderr)
+    return 0
 
 
 def _changed_recipe(command: RunCommand) -> Recipe:

@@ -1,0 +1,113 @@
+"""The studies in their quick form: what each measures is true, and the verdict follows from it."""
+
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tests.conftest import run_command
+from train.studies.registry import STUDIES, StudyError, carry_out
+from train.studies.result import Curve, StudyResult, as_verdict, draw_png, show_result, write_plot
+
+PNG = b"\x89PNG"
+RESULT = StudyResult(
+    title="one against two",
+    claim="two is more",
+    columns=("what", "value"),
+    rows=(("one", 1), ("two", 2.00001)),
+    finding="it is",
+    verdict="holds",
+    curves=(Curve(label="value", x=(1, 2), y=(1, 2)),),
+    axes=("x", "y"),
+)
+
+
+def quick(name: str) -> StudyResult:
+    return carry_out(name, quick=True, data_root=Path("nowhere"))
+
+
+def cells(result: StudyResult, column: str) -> dict[object, float]:
+    index = result.columns.index(column)
+    return {row[0]: float(row[index]) for row in result.rows}
+
+
+def test_huber_is_slower_only_by_its_factor_and_robust_to_outliers() -> None:
+    result = quick("huber")
+    errors = {row[:2]: row[2:] for row in result.rows}
+    assert errors["Huber, rate 0.03", "clean"][0] > 3 * errors["MSE, rate 0.03", "clean"][0]
+    assert errors["Huber, rate 0.06", "clean"][0] < 3 * errors["MSE, rate 0.03", "clean"][0]
+    assert errors["Huber, rate 0.06", "5 % outliers"][-1] < errors["MSE, rate 0.03", "5 % outliers"][-1] / 2
+    assert result.verdict == "holds in part"
+    assert "Huber is not slower in itself" in result.finding
+
+
+def test_sum_at_a_tenth_of_the_rate_is_the_mean() -> None:
+    result = quick("reduction")
+    mean, tenth, same = (row[2:-1] for row in result.rows)
+    assert tenth == pytest.approx(mean, rel=1e-9)
+    assert same != pytest.approx(mean, rel=1e-3)
+
+
+def test_weight_decay_gives_the_norms_of_the_notes() -> None:
+    result = quick("weight-decay")
+    assert cells(result, "norm, mean") == pytest.approx({0.0: 13.4, 3.0: 0.40}, rel=0.12)
+    assert cells(result, "test loss")[3.0] < 2 < 100 < cells(result, "test loss")[0.0]
+    assert result.verdict == "holds"
+
+
+def test_a_result_is_shown_with_claim_finding_and_verdict() -> None:
+    console = Console(width=100, record=True, quiet=True)
+    with console.capture() as capture:
+        console.quiet = False
+        console.print(show_result(RESULT))
+    lines = [line.strip() for line in capture.get().splitlines() if line.strip()]
+    assert lines[0] == "one against two"
+    assert re.split(r"\s+", lines[-4]) == ["two", "2"]
+    assert lines[-3:] == ["the notes: two is more", "measured: it is", "the claim: holds"]
+
+
+def test_a_plot_is_written_whole(tmp_path: Path) -> None:
+    path = write_plot(RESULT, tmp_path / "new" / "folder")
+    assert path.read_bytes() == draw_png(RESULT)
+    assert path.read_bytes().startswith(PNG)
+    assert [file.name for file in path.parent.iterdir()] == ["plot.png"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "verdict"),
+    [((True, True), "holds"), ((True, False), "holds in part"), ((False, False), "does not hold")],
+)
+def test_a_verdict_follows_from_its_parts(parts: tuple[bool, ...], verdict: str) -> None:
+    assert as_verdict(*parts) == verdict
+
+
+def test_says_what_is_wrong() -> None:
+    with pytest.raises(ValueError, match=r"^a claim needs at least one part to judge$"):
+        as_verdict()
+    with pytest.raises(ValueError, match=r"^curve 'c' has 1 x and 2 y, but as many of each, and at least one, were"):
+        Curve(label="c", x=(1,), y=(1, 2))
+    with pytest.raises(ValueError, match=r"^row \(1, 2\) has 2 cells, but there are 1 columns$"):
+        StudyResult(
+            title="", claim="", columns=("a",), rows=((1, 2),), finding="", verdict="holds", curves=(), axes=("", "")
+        )
+    with pytest.raises(StudyError, match=rf"^study 'no' does not exist, but one of {', '.join(STUDIES)} was expected$"):
+        quick("no")
+
+
+def test_the_command_lists_every_study(tmp_path: Path) -> None:
+    lines = run_command("train", "study", "list", cwd=tmp_path).stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list(STUDIES)
+
+
+def test_the_command_prints_a_table_and_writes_a_plot(tmp_path: Path) -> None:
+    result = run_command("train", "study", "reduction", "--quick", cwd=tmp_path)
+    assert "the claim: holds" in result.stdout
+    assert (tmp_path / "studies" / "reduction" / "plot.png").read_bytes().startswith(PNG)
+    assert "studies/reduction/plot.png" in result.stderr
+
+
+def test_the_command_names_the_studies_there_are(tmp_path: Path) -> None:
+    result = run_command("train", "study", "no", cwd=tmp_path, check=False)
+    assert result.returncode == 2
+    assert result.stderr == f"error: study 'no' does not exist, but one of {', '.join(STUDIES)} was expected\n"

@@ -1,0 +1,84 @@
+"""Huber's loss against the squared loss: at the same learning rate, at the same step size, and with outliers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from train.studies.line import Reduced, fit_line, line_error, make_line
+from train.studies.result import Cell, Curve, StudyResult, as_verdict
+
+OUTLIER_SHARE = 0.05
+OUTLIER_SHIFT = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """One loss at one learning rate."""
+
+    label: str
+    loss: Reduced
+    learning_rate: float
+
+
+# torch's HuberLoss has the factor 1/2 and its MSELoss has not: near the solution, twice the rate is the same step
+ARMS = (
+    Arm(label="MSE, rate 0.03", loss=functional.mse_loss, learning_rate=0.03),
+    Arm(label="Huber, rate 0.03", loss=functional.huber_loss, learning_rate=0.03),
+    Arm(label="Huber, rate 0.06", loss=functional.huber_loss, learning_rate=0.06),
+)
+
+
+def carry_out(*, quick: bool, data_root: Path) -> StudyResult:  # noqa: ARG001 - every study takes the same
+    """Measure how far the learnt line is from the true one, after each number of epochs."""
+    milestones = (3, 5) if quick else (3, 5, 10, 20, 50, 100)
+    seeds = range(1 if quick else 5)
+    rows: list[tuple[Cell, ...]] = []
+    curves = []
+    errors: dict[tuple[str, bool], list[float]] = {}
+    for outliers in (False, True):
+        for arm in ARMS:
+            runs = [_errors(arm, outliers=outliers, epochs=milestones[-1], seed=seed) for seed in seeds]
+            middle = [median(run[epoch - 1] for run in runs) for epoch in milestones]
+            errors[arm.label, outliers] = middle
+            data = "5 % outliers" if outliers else "clean"
+            rows.append((arm.label, data, *middle))
+            curves.append(Curve(label=f"{arm.label}, {data}", x=milestones, y=tuple(middle)))
+    mse, slow, matched = (errors[arm.label, False] for arm in ARMS)
+    slower_as_printed = slow[0] > 3 * mse[0]
+    slower_at_same_step = matched[0] > 3 * mse[0]
+    steadier_clean = matched[-1] < mse[-1] / 2
+    steadier_outliers = errors[ARMS[2].label, True][-1] < errors[ARMS[0].label, True][-1] / 2
+    return StudyResult(
+        title="Huber's loss and the squared loss: greatest parameter error, median over seeds",
+        claim="Huber's loss is somewhat slower than MSE, and its optimisation is more stable (one run, no outliers).",
+        columns=("loss", "data", *(f"{epoch} epochs" for epoch in milestones)),
+        rows=tuple(rows),
+        finding=(
+            f"after {milestones[0]} epochs at the same rate the error is {slow[0]:.2g} against {mse[0]:.2g}, but at "
+            f"the same step size {matched[0]:.2g}: Huber is {'' if slower_at_same_step else 'not '}slower in itself. "
+            f"On clean data it is {'' if steadier_clean else 'not '}steadier; with outliers its error is "
+            f"{errors[ARMS[2].label, True][-1]:.2g} against {errors[ARMS[0].label, True][-1]:.2g}."
+        ),
+        verdict=as_verdict(slower_as_printed, slower_at_same_step, steadier_clean, steadier_outliers),
+        curves=tuple(curves),
+        axes=("epochs", "greatest parameter error"),
+        log_scale=(True, True),
+    )
+
+
+def _errors(arm: Arm, *, outliers: bool, epochs: int, seed: int) -> list[float]:
+    data = make_line(1000, seed=seed)
+    if outliers:
+        data = _with_outliers(*data, seed=seed)
+    run = fit_line(data, arm.loss, learning_rate=arm.learning_rate, epochs=epochs, seed=seed)
+    return [line_error(weight, bias) for weight, bias in run]
+
+
+def _with_outliers(inputs: Tensor, targets: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1000 + seed)
+    hit = torch.rand(targets.shape, generator=generator) < OUTLIER_SHARE
+    return inputs, targets + OUTLIER_SHIFT * hit

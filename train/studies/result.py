@@ -1,0 +1,118 @@
+"""What a study gives: the notes' claim, what was measured, and whether the claim holds."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+Verdict = Literal["holds", "holds in part", "does not hold"]
+Cell = str | int | float
+PLOT = "plot.png"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """One line of the plot."""
+
+    label: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.x or len(self.x) != len(self.y):
+            raise ValueError(
+                f"curve {self.label!r} has {len(self.x)} x and {len(self.y)} y, but as many of each, and at least one, "
+                "were expected"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyResult:
+    """One study, carried out.
+
+    Attributes:
+        title: What is compared with what.
+        claim: What the source notes say.
+        columns: Headings of the table.
+        rows: What was measured.
+        finding: What the rows show, in a sentence or two, with their numbers.
+        verdict: Whether the claim holds here; always computed from the rows.
+        curves: What is plotted.
+        axes: Labels of x and y.
+        log_scale: Which axes are logarithmic.
+    """
+
+    title: str
+    claim: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    finding: str
+    verdict: Verdict
+    curves: tuple[Curve, ...]
+    axes: tuple[str, str]
+    log_scale: tuple[bool, bool] = (False, False)
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"row {row} has {len(row)} cells, but there are {len(self.columns)} columns")
+
+
+def as_verdict(*parts: bool) -> Verdict:
+    """Return the verdict on a claim of several parts.
+
+    Raises:
+        ValueError: there are no parts.
+    """
+    if not parts:
+        raise ValueError("a claim needs at least one part to judge")
+    if all(parts):
+        return "holds"
+    return "holds in part" if any(parts) else "does not hold"
+
+
+def show_result(result: StudyResult) -> Group:
+    """Return the table with claim, finding and verdict, for a rich console."""
+    table = Table(title=result.title, title_justify="left", box=box.SIMPLE_HEAD)
+    for index, column in enumerate(result.columns):
+        table.add_column(column, justify="left" if index == 0 else "right")
+    for row in result.rows:
+        table.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
+    lines = (("the notes", result.claim), ("measured", result.finding), ("the claim", result.verdict))
+    return Group(table, *(Text(f"{label}: {text}") for label, text in lines))
+
+
+def draw_png(result: StudyResult) -> bytes:
+    """Draw the curves, as a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(result.title)
+    for curve in result.curves:
+        axes.plot(curve.x, curve.y, label=curve.label, marker="o" if len(curve.x) <= 20 else "", markersize=4)
+    if result.log_scale[0]:
+        axes.set_xscale("log")
+    if result.log_scale[1]:
+        axes.set_yscale("log")
+    axes.set_xlabel(result.axes[0])
+    axes.set_ylabel(result.axes[1])
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend()
+    target = io.BytesIO()
+    figure.savefig(target, format="png", dpi=120)
+    return target.getvalue()
+
+
+def write_plot(result: StudyResult, folder: Path) -> Path:
+    """Write the plot into a folder, which is made where it is missing, and return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path, partial = folder / PLOT, folder / f".{PLOT}.partial"
+    partial.write_bytes(draw_png(result))
+    partial.replace(path)
+    return path
