@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from serve.preprocess import prepare_arrays
 from train.recipes.recipe import Recipe
+from train.tables import TABLES, Rows
 
 DIGITS_SPLIT_SEED = 0
 DIGITS_TEST_SHARE = 0.2
@@ -163,6 +164,14 @@ def read_fashion_mnist(data_root: Path, download: bool = True) -> Dataset:
     return make_dataset("fashion-mnist", split(train=True), split(train=False))
 
 
+def _table_reader(name: str, make: Callable[[], tuple[Rows, Rows]]) -> Callable[[Path, bool], Dataset]:
+    def read(data_root: Path, download: bool = True) -> Dataset:  # noqa: ARG001 - tables are made, not read
+        train, test = make()
+        return make_dataset(name, Split(inputs=train[0], targets=train[1]), Split(inputs=test[0], targets=test[1]))
+
+    return read
+
+
 def read_pizza_steak_sushi(data_root: Path, download: bool = True) -> Dataset:
     """Read the photos of pizza, steak and sushi; see `train.food`."""
     from train.food import read_food  # it builds on the records of this module
@@ -174,6 +183,7 @@ DATASETS: dict[str, Callable[[Path, bool], Dataset]] = {
     "digits": read_digits,
     "fashion-mnist": read_fashion_mnist,
     "pizza-steak-sushi": read_pizza_steak_sushi,
+    **{name: _table_reader(name, make) for name, make in TABLES.items()},
 }
 
 

@@ -70,7 +70,7 @@ def test_split_refuses_what_does_not_fit() -> None:
 
 def test_recipe_with_unknown_data_or_too_few_labels(tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match="recipe digits has data 'digit', but one of digits, fashion-mnist was expected"
+        DataError, match=r"recipe digits has data 'digit', but one of digits, fashion-mnist.* was expected"
     ):
         load_dataset(replace(RECIPES["digits"], data="digit"), tmp_path)
     with pytest.raises(DataError, match="data digits has 10 classes, but recipe digits has 2 labels"):

@@ -2,6 +2,8 @@
 
 import difflib
 
+from train.recipes.blobs import BLOBS
+from train.recipes.circles import CIRCLES_V0, CIRCLES_V1, CIRCLES_V2
 from train.recipes.digits import DIGITS
 from train.recipes.fashion import (
     FASHION_DROPOUT_MLP,
@@ -14,6 +16,10 @@ from train.recipes.fashion import (
 )
 from train.recipes.fashion_tinyvgg import FASHION_TINYVGG
 from train.recipes.food import FOOD_IMPROVED_TINYVGG, FOOD_TINYVGG, FOOD_TINYVGG_AUGMENTED
+from train.recipes.house_prices import HOUSE_PRICES
+from train.recipes.line import LINE_DEEP, LINE_LINEAR, LINE_PARAMETERS
+from train.recipes.linreg import LINREG, LINREG_SCRATCH, WEIGHT_DECAY_0, WEIGHT_DECAY_3
+from train.recipes.polynomial import POLYNOMIAL
 from train.recipes.recipe import Recipe, RecipeError
 
 RECIPES: dict[str, Recipe] = {
@@ -29,6 +35,19 @@ RECIPES: dict[str, Recipe] = {
     "food-tinyvgg": FOOD_TINYVGG,
     "food-tinyvgg-augmented": FOOD_TINYVGG_AUGMENTED,
     "food-improved-tinyvgg": FOOD_IMPROVED_TINYVGG,
+    "line-parameters": LINE_PARAMETERS,
+    "line-linear": LINE_LINEAR,
+    "line-deep": LINE_DEEP,
+    "linreg-scratch": LINREG_SCRATCH,
+    "linreg": LINREG,
+    "weight-decay-0": WEIGHT_DECAY_0,
+    "weight-decay-3": WEIGHT_DECAY_3,
+    "circles-v0": CIRCLES_V0,
+    "circles-v1": CIRCLES_V1,
+    "circles-v2": CIRCLES_V2,
+    "blobs": BLOBS,
+    "house-prices": HOUSE_PRICES,
+    "polynomial": POLYNOMIAL,
 }
 
 

@@ -1,0 +1,347 @@
+"""The tabular recipes: the numbers that the notes print, and the whole path to a certificate."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from evaluate.__main__ import main as evaluate
+from export.__main__ import main as export
+from train.__main__ import main as train
+from train.data import load_dataset
+from train.device import choose_device
+from train.fit import Fitted, fit
+from train.loop import Totals
+from train.recipes.recipe import Recipe
+from train.recipes.registry import RECIPES
+from train.run import EpochMetrics, RunError, build_network
+
+TABULAR = [name for name, recipe in RECIPES.items() if recipe.features]
+QUICK_PATHS = {"blobs", "house-prices"}
+
+LINE_PARAMETERS_ROWS = """
+0 .312881 .481065
+10 .197671 .346355
+20 .089087 .217297
+30 .053149 .144640
+40 .045438 .113610
+50 .041679 .099199
+60 .038189 .088866
+70 .034761 .080594
+80 .031324 .072321
+90 .027887 .064736
+"""
+
+# The notes print more digits, from another machine: its test loss of epoch 900 is 0.0138018010, ours 0.0138018075.
+LINE_LINEAR_ROWS = """
+0 .5551780 .5739762
+900 .0012645 .0138018
+"""
+
+LINE_DEEP_ROWS = """
+0 .75986 .54143
+100 .09309 .02901
+200 .07376 .02850
+300 .06745 .00615
+400 .06107 .02004
+500 .05698 .01061
+600 .04857 .01326
+700 .06109 .02127
+900 .05571 .00603
+"""
+
+CIRCLES_V1_ROWS = """
+0 .69396 50.88 .69261 51.00
+100 .69305 50.38 .69379 48.00
+200 .69299 51.12 .69437 46.00
+900 .69298 51.00 .69468 46.00
+"""
+
+CIRCLES_V2_ROWS = """
+0 .69295 50.00 .69319 50.00
+100 .69115 52.88 .69102 52.50
+200 .68977 53.37 .68940 55.00
+300 .68795 53.00 .68723 56.00
+400 .68517 52.75 .68411 56.50
+500 .68102 52.75 .67941 56.50
+600 .67515 54.50 .67285 56.00
+700 .66659 58.38 .66322 59.00
+800 .65160 64.00 .64757 67.50
+900 .62362 74.00 .62145 79.00
+"""
+
+BLOBS_ROWS = """
+0 1.04324 65.50 .57861 95.50
+10 .14398 99.12 .13037 99.00
+20 .08062 99.12 .07216 99.50
+30 .05924 99.12 .05133 99.50
+40 .04892 99.00 .04098 99.50
+50 .04295 99.00 .03486 99.50
+60 .03910 99.00 .03083 99.50
+70 .03643 99.00 .02799 99.50
+80 .03448 99.00 .02587 99.50
+90 .03300 99.12 .02423 99.50
+"""
+
+PRINTED = [
+    pytest.param("line-parameters", LINE_PARAMETERS_ROWS, id="line-parameters"),
+    pytest.param("line-linear", LINE_LINEAR_ROWS, id="line-linear"),
+    pytest.param("line-deep", LINE_DEEP_ROWS, id="line-deep"),
+    pytest.param("circles-v1", CIRCLES_V1_ROWS, id="circles-v1"),
+    pytest.param("circles-v2", CIRCLES_V2_ROWS, id="circles-v2"),
+    pytest.param("blobs", BLOBS_ROWS, id="blobs"),
+]
+
+
+class Quiet:
+    """A watcher that takes note of nothing."""
+
+    def batch_done(self, epoch: int, totals: Totals, rows: int) -> None:
+        pass
+
+    def epoch_done(self, metrics: EpochMetrics) -> None:
+        pass
+
+
+def train_recipe(recipe: Recipe) -> Fitted:
+    fitted = fit(recipe, data_root=Path("unused"), choice=choose_device("cpu"), watcher=Quiet())
+    assert fitted is not None
+    return fitted
+
+
+@cache
+def trained(name: str) -> Fitted:
+    return train_recipe(RECIPES[name])
+
+
+def as_printed(row: list[str], metrics: EpochMetrics) -> list[str]:
+    """Write an epoch's figures with as many digits as the notes print, their epochs counted from 0."""
+    figures: list[float | None] = [metrics.train_loss, metrics.test_loss]
+    if len(row) == 5:
+        train_share, test_share = metrics.train_top1_accuracy, metrics.test_top1_accuracy
+        assert train_share is not None
+        assert test_share is not None
+        figures = [metrics.train_loss, 100 * train_share, metrics.test_loss, 100 * test_share]
+    cells = [f"{figure:.{len(cell.split('.')[1])}f}" for cell, figure in zip(row[1:], figures, strict=True)]
+    return [str(metrics.epoch - 1), *(cell.removeprefix("0") for cell in cells)]
+
+
+def agreeing_rows(printed: str, fitted: Fitted) -> tuple[int, int]:
+    rows = [line.split() for line in printed.split("\n") if line]
+    return sum(as_printed(row, fitted.history[int(row[0])]) == row for row in rows), len(rows)
+
+
+@pytest.mark.parametrize(("name", "printed"), PRINTED)
+def test_every_printed_digit_is_ours(name: str, printed: str) -> None:
+    for row in (line.split() for line in printed.split("\n") if line):
+        assert as_printed(row, trained(name).history[int(row[0])]) == row
+
+
+@pytest.mark.parametrize(("name", "printed"), [PRINTED[0], PRINTED[-1]])
+def test_another_seed_prints_other_digits(name: str, printed: str) -> None:
+    agreeing, rows = agreeing_rows(printed, train_recipe(replace(RECIPES[name], seed=43)))
+    assert agreeing == 0 < rows
+
+
+def test_line_deep_is_within_a_hundred_thousandth_of_epoch_800() -> None:
+    metrics = trained("line-deep").history[800]
+    assert abs(metrics.train_loss - 0.05599) <= 1.5e-5
+    assert abs(metrics.test_loss - 0.01426) <= 1.5e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        pytest.param("line-parameters", {"weights": 0.5784, "bias": 0.3513}, id="line-parameters"),
+        pytest.param("line-linear", {"linear_layer.weight": 0.69681, "linear_layer.bias": 0.30251}, id="line-linear"),
+    ],
+)
+def test_final_weights_are_those_of_the_notes(name: str, expected: dict[str, float]) -> None:
+    weights = trained(name).weights
+    assert {key: round(tensor.item(), len(str(expected[key])) - 2) for key, tensor in weights.items()} == expected
+
+
+def test_line_parameters_predict_what_the_notes_print() -> None:
+    weights = trained("line-parameters").weights
+    inputs = torch.from_numpy(load_dataset(RECIPES["line-parameters"], Path("unused")).test.inputs)
+    predictions = weights["weights"] * inputs[:, 0] + weights["bias"]
+    expected = [0.8141, 0.8256, 0.8372, 0.8488, 0.8603, 0.8719, 0.8835, 0.8950, 0.9066, 0.9182]
+    assert [round(value, 4) for value in predictions.tolist()] == expected
+
+
+def test_line_linear_is_far_better_than_its_last_printed_row() -> None:
+    history = trained("line-linear").history
+    assert history[-1].test_loss == pytest.approx(0.00033, abs=5e-6)
+    assert history[900].test_loss > 40 * history[-1].test_loss
+
+
+def test_circles_v2_ends_as_the_notes_would() -> None:
+    last = trained("circles-v2").history[-1]
+    assert [f"{value:.4f}" for value in (last.train_loss, last.test_loss, last.test_top1_accuracy or 0)] == [
+        "0.5689",
+        "0.5744",
+        "0.8650",
+    ]
+
+
+def test_blobs_predict_what_the_notes_print() -> None:
+    recipe = RECIPES["blobs"]
+    network = build_network(recipe.factory, recipe.factory_args)
+    network.load_state_dict(trained("blobs").weights)
+    with torch.inference_mode():
+        logits = network(torch.from_numpy(load_dataset(recipe, Path("unused")).test.inputs))
+    assert logits[:10].argmax(dim=1).tolist() == [1, 3, 2, 1, 0, 3, 2, 0, 2, 0]
+
+
+def test_circles_v0_stays_at_chance() -> None:
+    last = trained("circles-v0").history[-1]
+    assert abs(last.test_loss - 0.693) <= 0.005
+    assert 0.45 <= (last.test_top1_accuracy or 0) <= 0.55
+
+
+def plain_loop(recipe: Recipe, loss: Callable[[Tensor, Tensor], Tensor], targets: Tensor) -> nn.Module:
+    """Train as the notes' loop does: all rows at once, loss, zero_grad, backward, step."""
+    inputs = torch.from_numpy(load_dataset(recipe, Path("unused")).train.inputs)
+    torch.manual_seed(recipe.seed)
+    network = build_network(recipe.factory, recipe.factory_args)
+    optimizer = torch.optim.SGD(network.parameters(), lr=recipe.learning_rate)
+    for _ in range(recipe.epochs):
+        error = loss(network(inputs), targets)
+        optimizer.zero_grad()
+        error.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return network
+
+
+@pytest.mark.parametrize("name", ["line-parameters", "line-linear", "line-deep", "circles-v0", "circles-v2", "blobs"])
+def test_training_is_float_exact_with_the_plain_loop(name: str) -> None:
+    recipe = RECIPES[name]
+    targets = torch.from_numpy(load_dataset(recipe, Path("unused")).train.targets)
+    loss: Callable[[Tensor, Tensor], Tensor] = {
+        "regression": nn.L1Loss(),
+        "binary-classification": lambda logits, wanted: nn.BCEWithLogitsLoss()(logits.squeeze(1), wanted.float()),
+        "classification": nn.CrossEntropyLoss(),
+    }[recipe.task]
+    actual = trained(name).weights
+    expected = plain_loop(recipe, loss, targets).state_dict()
+    assert list(actual) == list(expected)
+    assert all(torch.equal(actual[key], expected[key]) for key in expected)
+    other = plain_loop(replace(recipe, seed=recipe.seed + 1), loss, targets).state_dict()
+    assert not all(torch.equal(actual[key], other[key]) for key in expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "floor"),
+    [pytest.param("linreg-scratch", 0.01**2 / 2, id="scratch"), pytest.param("linreg", 0.01**2, id="concise")],
+)
+def test_linear_regression_finds_the_true_weights(name: str, floor: float) -> None:
+    fitted = trained(name)
+    weights, bias = fitted.weights.values()
+    assert weights.flatten().tolist() == pytest.approx([2, -3.4], abs=2e-3)
+    assert bias.item() == pytest.approx(4.2, abs=2e-3)
+    assert 0.9 * floor <= fitted.history[-1].test_loss <= 1.1 * floor
+    assert fitted.history[0].test_loss > 2 * floor
+
+
+@pytest.mark.parametrize(
+    ("name", "printed", "widest"),
+    [
+        pytest.param("weight-decay-0", 13.727912902832031, 2.5, id="without"),
+        pytest.param("weight-decay-3", 0.3890590965747833, 0.15, id="with"),
+    ],
+)
+def test_weight_norm_of_the_notes_lies_within_our_spread(name: str, printed: float, widest: float) -> None:
+    norms = [
+        train_recipe(replace(RECIPES[name], seed=seed)).weights["0.weight"].norm().item() for seed in (0, 3, 4, 8, 42)
+    ]
+    assert min(norms) <= printed <= max(norms) or min(abs(norm - printed) for norm in norms) <= 0.02 * printed
+    assert max(norms) - min(norms) <= widest
+
+
+def test_weight_decay_turns_learning_by_heart_into_learning() -> None:
+    without, decayed = trained("weight-decay-0").history[-1], trained("weight-decay-3").history[-1]
+    assert without.train_loss < 1e-9 < 100 < without.test_loss
+    assert 1e-3 < decayed.train_loss < decayed.test_loss < 2
+
+
+def test_weight_decay_spares_the_bias() -> None:
+    bare = trained("weight-decay-3").weights["0.bias"].item()
+    assert abs(bare) > 0.1  # decayed like the weights it would be near 0
+
+
+def test_house_prices_are_those_of_least_squares() -> None:
+    weights = trained("house-prices").weights
+    assert weights["0.weight"][0, 0].item() == pytest.approx(36_050, rel=1e-4)
+    paved, without = (weights["0.weight"][0, index] + weights["0.bias"][0] for index in (1, 2))
+    assert (paved.item(), without.item()) == pytest.approx((127_500, 424_100 / 3), rel=1e-4)
+
+
+def test_polynomial_of_degree_1_underfits_and_20_does_no_better_than_3() -> None:
+    def last(degree: int) -> EpochMetrics:
+        recipe = RECIPES["polynomial"]
+        return train_recipe(replace(recipe, factory_args={"degree": degree}, epochs=200)).history[-1]
+
+    line, cubic, many = last(1), last(3), last(20)
+    assert line.train_loss > 10 * cubic.train_loss
+    assert line.test_loss > 10 * cubic.test_loss
+    assert many.test_loss > 0.5 * cubic.test_loss
+
+
+@pytest.mark.parametrize("degree", [0, 1, 3, 20])
+def test_polynomial_sums_its_powers(degree: int) -> None:
+    network = build_network("train.models.polynomial:Polynomial", {"degree": degree})
+    weights = torch.arange(1.0, degree + 2).double()
+    inputs = torch.linspace(-4, 4, 9).unsqueeze(1).double()
+    network = network.double()
+    network.load_state_dict({"linear_layer.weight": weights.unsqueeze(0)})
+    factorials = torch.lgamma(torch.arange(1.0, degree + 2).double()).exp()
+    expected = (inputs ** torch.arange(degree + 1) / factorials * weights).sum(dim=1, keepdim=True)
+    torch.testing.assert_close(network(inputs), expected)
+
+
+def test_polynomial_of_degree_20_stays_finite_far_out() -> None:
+    network = build_network("train.models.polynomial:Polynomial", {"degree": 20})
+    assert network(torch.tensor([[300.0], [-300.0]])).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("factory", "arguments", "message"),
+    [
+        pytest.param(
+            "train.models.polynomial:Polynomial", {"degree": -1}, "degree is -1, but at least 0 was expected", id="deg"
+        ),
+        pytest.param(
+            "train.models.linear:linear_stack",
+            {"features": 1, "hidden_layers": -1, "hidden_units": 1, "outputs": 1},
+            "hidden_layers is -1, but at least 0 was expected",
+            id="layers",
+        ),
+    ],
+)
+def test_impossible_networks_are_refused(factory: str, arguments: dict[str, int], message: str) -> None:
+    with pytest.raises(RunError, match=message):
+        build_network(factory, dict(arguments))
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK_PATHS else pytest.mark.slow) for name in TABULAR]
+)
+def test_recipe_goes_all_the_way_to_a_certificate(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert train(["run", name]) == 0
+    assert export([f"runs/{name}"]) == 0
+    assert evaluate(["parity", f"bundles/{name}"]) == 0, capsys.readouterr().out
+    assert (tmp_path / "bundles" / name / "certificate.json").is_file()
+
+
+def test_all_thirteen_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(["list"]) == 0
+    listed = capsys.readouterr().out
+    assert len(TABULAR) == 13
+    assert all(any(line.startswith(f"{name} ") for line in listed.splitlines()) for name in TABULAR)

@@ -1,0 +1,34 @@
+"""A polynomial of one variable; its powers are made inside the network, so that the graph takes the bare number."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Polynomial(nn.Module):
+    """A linear layer over x ** k / k!, k from 0 to the degree.
+
+    Each power is made from the one before, so that neither a large power nor a large factorial is ever held alone.
+
+    Args:
+        degree: Highest power; at least 0.
+
+    Shape:
+        ``(batch, 1)`` in, ``(batch, 1)`` out.
+
+    Source: notes 000-002, 1.E.
+    """
+
+    def __init__(self, *, degree: int) -> None:
+        super().__init__()
+        if degree < 0:
+            raise ValueError(f"degree is {degree}, but at least 0 was expected; give one such as 3")
+        self.degree = degree
+        self.linear_layer = nn.Linear(degree + 1, 1, bias=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Compute the predictions of one batch."""
+        powers = [torch.ones_like(inputs)]
+        for power in range(1, self.degree + 1):
+            powers.append(powers[-1] * inputs / power)
+        predictions: Tensor = self.linear_layer(torch.cat(powers, dim=1))
+        return predictions
