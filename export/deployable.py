@@ -2,6 +2,7 @@
 
 import copy
 import io
+import pickle
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,8 +39,17 @@ class Deployable(nn.Module):
         if self.task == "regression":
             return (outputs,)
         if self.task == "binary-classification":
-            return outputs, torch.sigmoid(outputs)
+            return outputs, _sigmoid(outputs)
         return outputs, torch.softmax(outputs, dim=1)
+
+
+def _sigmoid(logits: Tensor) -> Tensor:
+    """Return the sigmoid of one logit per row, as the softmax over that logit and 0.
+
+    ONNX Runtime 1.31 computes its own Sigmoid on the CPU with an absolute error of 6e-8, and gives 0 below -18:
+    a small probability would be all error. Its Softmax is right to the last places.
+    """
+    return torch.softmax(torch.cat([torch.zeros_like(logits), logits], dim=1), dim=1)[:, 1:]
 
 
 def input_specs(preprocessing: ImagePreprocessing | None, features: tuple[Feature, ...]) -> tuple[TensorSpec, ...]:
@@ -99,9 +109,10 @@ def rebuild(bundle: Bundle) -> nn.Module:
         network.load_state_dict(weights)
     except RunError as error:
         raise BundleError(f"{bundle.path}: {error}") from error
-    except (RuntimeError, TypeError, AttributeError) as error:
+    except (RuntimeError, TypeError, AttributeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BundleError(
-            f"{bundle.path / entry.path} does not fit {provenance.factory} ({error}); export the run again"
+            f"{bundle.path / entry.path} does not fit {provenance.factory} ({reason}); export the run again"
         ) from error
     return wrap(network, task=manifest.task, features=manifest.features, mean=provenance.mean, std=provenance.std)
 

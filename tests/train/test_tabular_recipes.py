@@ -5,23 +5,30 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from evaluate.__main__ import main as evaluate
+from evaluate.runners import run_batches
 from export.__main__ import main as export
+from export.deployable import Deployable, input_specs, output_specs
+from export.to_onnx import export_onnx
+from serve.bundle import Feature
+from serve.onnx_runner import OnnxRunner
 from train.__main__ import main as train
 from train.data import load_dataset
 from train.device import choose_device
 from train.fit import Fitted, fit
 from train.loop import Totals
+from train.models.inputs import build_input
 from train.recipes.recipe import Recipe
 from train.recipes.registry import RECIPES
 from train.run import EpochMetrics, RunError, build_network
 
 TABULAR = [name for name, recipe in RECIPES.items() if recipe.features]
-QUICK_PATHS = {"blobs", "house-prices"}
+QUICK_PATHS = {"circles-v2", "house-prices"}
 
 LINE_PARAMETERS_ROWS = """
 0 .312881 .481065
@@ -345,3 +352,17 @@ def test_all_thirteen_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     listed = capsys.readouterr().out
     assert len(TABULAR) == 13
     assert all(any(line.startswith(f"{name} ") for line in listed.splitlines()) for name in TABULAR)
+
+
+def test_small_probabilities_of_the_graph_are_right(tmp_path: Path) -> None:
+    features = (Feature(name="logit"),)
+    specs, outputs = input_specs(None, features), output_specs("binary-classification", ("no", "yes"))
+    module = Deployable(build_input(features, (0.0,), (1.0,)), nn.Identity(), "binary-classification").eval()
+    path = tmp_path / "graph.onnx"
+    export_onnx(module, torch.zeros(2, 1), path, inputs=specs, outputs=outputs)
+    runner = OnnxRunner(
+        path.read_bytes(), name="graph.onnx", inputs=specs, outputs=outputs, provider="CPUExecutionProvider"
+    )
+    logits = np.linspace(-80, 80, 64, dtype=np.float32)[:, np.newaxis]
+    actual = run_batches(runner, {"features": logits}, batch_size=64)["probabilities"]
+    np.testing.assert_allclose(actual, 1 / (1 + np.exp(-logits.astype(np.float64))), rtol=2e-6)
