@@ -167,7 +167,8 @@ def _study(command: StudyCommand) -> int:
             result = carry_out(command.name, quick=command.quick, data_root=command.data_root)
         except DataError as error:
             return _trouble(error)
-        Console().print(show_result(result))
+        # a file or a pipe has no width of its own: there the whole table fits
+        Console(width=None if sys.stdout.isatty() else 150).print(show_result(result))
         plot = write_plot(result, command.out or Path("studies") / command.name)
     except (StudyError, OSError) as error:
         return _trouble(error)

@@ -3,10 +3,14 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
 from tests.conftest import run_command
+from train.studies.initialisation import count_different
+from train.studies.k_fold import split_folds
 from train.studies.registry import STUDIES, StudyError, carry_out
 from train.studies.result import Curve, StudyResult, as_verdict, draw_png, show_result, write_plot
 
@@ -54,6 +58,57 @@ def test_weight_decay_gives_the_norms_of_the_notes() -> None:
     assert cells(result, "norm, mean") == pytest.approx({0.0: 13.4, 3.0: 0.40}, rel=0.12)
     assert cells(result, "test loss")[3.0] < 2 < 100 < cells(result, "test loss")[0.0]
     assert result.verdict == "holds"
+
+
+def test_equal_hidden_units_stay_equal_until_dropout_parts_them() -> None:
+    result = quick("initialisation")
+    different = cells(result, "different units of 16")
+    assert different["constant"] == 1
+    assert different["constant, dropout 0.5"] == different["default"] == 16
+    assert cells(result, "accuracy, epoch 15")["default"] > 0.8
+    assert result.verdict == "holds"
+
+
+@pytest.mark.parametrize(("change", "different"), [(0.0, 1), (1e-6, 1), (1e-2, 2)])
+def test_units_that_differ_by_rounding_are_the_same(change: float, different: int) -> None:
+    weight = torch.ones(3, 4)
+    weight[1, 2] += change
+    assert count_different(weight) == different
+
+
+def test_one_addition_is_faster_than_a_loop() -> None:
+    result = quick("vectorise")
+    assert cells(result, "ratio")[10_000] > cells(result, "ratio")[1_000] > 10
+    assert result.verdict == "holds"
+
+
+def test_degree_1_underfits_and_degree_20_overfits_few_rows() -> None:
+    result = quick("polynomial")
+    losses = {row[:2]: row[2:] for row in result.rows}
+    assert losses[1, 1000][0] > 0.1
+    assert losses[3, 21][1] < 0.02
+    assert losses[20, 21][0] < 1e-4 < 0.1 < losses[20, 21][1]
+    assert losses[20, 1000][1] < 0.02
+    assert result.verdict == "holds"
+
+
+def test_folds_estimate_better_than_one_held_out_part_and_the_training_loss() -> None:
+    result = quick("k-fold")
+    training, held_out, folds = (row[1] for row in result.rows)
+    assert 1 < folds < held_out
+    assert training > 1
+
+
+def test_every_row_is_validated_once() -> None:
+    folds = list(split_folds(11, 3))
+    assert np.sum([validation for _, validation in folds], axis=0).tolist() == [1] * 11
+    assert all((train != validation).all() for train, validation in folds)
+
+
+@pytest.mark.parametrize("folds", [1, 12])
+def test_folds_that_cannot_be_are_refused(folds: int) -> None:
+    with pytest.raises(ValueError, match=rf"^folds is {folds}, but from 2 to the 11 rows were expected$"):
+        list(split_folds(11, folds))
 
 
 def test_a_result_is_shown_with_claim_finding_and_verdict() -> None:

@@ -23,6 +23,10 @@ STUDIES: dict[str, str] = {
     "huber": "Is Huber's loss slower and more stable than the squared loss?",
     "reduction": "Which learning rate does a summed loss need?",
     "weight-decay": "What does weight decay do to the norm of the weights, and to the test loss?",
+    "initialisation": "Which beginnings of the weights can be trained from?",
+    "vectorise": "How much faster is one operation on the whole than a loop over its elements?",
+    "polynomial": "When does a polynomial underfit, and when does it overfit?",
+    "k-fold": "How well do K folds estimate the test loss of few rows?",
 }
 
 

@@ -80,7 +80,7 @@ def show_result(result: StudyResult) -> Group:
     """Return the table with claim, finding and verdict, for a rich console."""
     table = Table(title=result.title, title_justify="left", box=box.SIMPLE_HEAD)
     for index, column in enumerate(result.columns):
-        table.add_column(column, justify="left" if index == 0 else "right")
+        table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
     for row in result.rows:
         table.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
     lines = (("the notes", result.claim), ("measured", result.finding), ("the claim", result.verdict))
