@@ -1,4 +1,4 @@
-"""Predict many image files into one table: `python -m serve.batch BUNDLE SOURCE --out predictions.parquet`."""
+"""Predict many images, or a table's rows, into a table: `python -m serve.batch BUNDLE SOURCE --out OUT.parquet`."""
 
 import sys
 import warnings
@@ -11,11 +11,15 @@ import tyro
 
 if TYPE_CHECKING:
     from serve.batch_job import Report
+    from serve.table_job import TableReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """Predict image files into a table with a row per file: path, label, probability, probability_LABEL..., error.
+
+    With a bundle of tables, SOURCE is a .csv or .parquet file; its columns are kept, and the prediction and an error
+    per row stand beside them.
 
     A file that cannot be read is a row with an error. Interrupted work is kept in OUT.parts, and the same command goes
     on from there. Exit status: 0 done, 2 trouble, 130 interrupted.
@@ -24,13 +28,13 @@ class Options:
     bundle: tyro.conf.Positional[Path]
     """The bundle to predict with."""
     source: tyro.conf.Positional[str]
-    """A folder, a pattern in quotes, a text file with one path per line, or one image."""
+    """A folder, a pattern in quotes, a text file with one path per line, one image; or a table."""
     out: Path
     """The table to write, .parquet or .csv; a file that is there is replaced once the new one is complete."""
     provider: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the graph runs."""
-    batch_size: Annotated[int, tyro.conf.arg(metavar="N")] = 64
-    """Images per run of the graph."""
+    batch_size: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Rows per run of the graph; 64 images or 1,024 rows of a table, if not given."""
     workers: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Threads that read and decode; as many as there are usable CPUs, up to 8, if not given."""
     allow_failed: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -50,17 +54,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     from serve.batch_parts import OutputError
     from serve.batch_progress import Progress
     from serve.batch_source import SourceError
-    from serve.bundle import BundleError
+    from serve.bundle import BundleError, read_bundle
     from serve.devices import ProviderError
+    from serve.table_job import predict_table
 
+    is_table = False
     try:
         with Progress("predicting", unit="files") as progress:
+            is_table = bool(read_bundle(options.bundle).manifest.features)
+            if is_table:
+                table = predict_table(
+                    options.bundle,
+                    Path(options.source),
+                    options.out,
+                    provider=options.provider,
+                    batch_size=1024 if options.batch_size is None else options.batch_size,
+                    say=progress.say,
+                    allow_failed=options.allow_failed,
+                )
+                sys.stdout.write(_as_json(table) if options.json else _table_as_text(table))
+                return 0
             report = run_job(
                 options.bundle,
                 options.source,
                 options.out,
                 provider=options.provider,
-                batch_size=options.batch_size,
+                batch_size=64 if options.batch_size is None else options.batch_size,
                 workers=options.workers,
                 progress=progress,
                 allow_failed=options.allow_failed,
@@ -69,15 +88,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: {error}\n")
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write(
-            "interrupted: what is finished is kept; run the same command again, and it goes on from there\n"
-        )
+        kept = "nothing was written" if is_table else "what is finished is kept"
+        again = "run the same command again" + ("" if is_table else ", and it goes on from there")
+        sys.stderr.write(f"interrupted: {kept}; {again}\n")
         return 130
     sys.stdout.write(_as_json(report) if options.json else _as_text(report))
     return 0
 
 
-def _as_json(report: "Report") -> str:
+def _as_json(report: "Report | TableReport") -> str:
     import msgspec
 
     return msgspec.json.encode(report).decode() + "\n"
@@ -91,6 +110,16 @@ def _as_text(report: "Report") -> str:
     lines += [f"  {label:<{width}}  {count:>{len(f'{most:,}')},}" for label, count in report.labels.items()]
     source = f"bundle {report.bundle_sha256[:12]} on {report.provider}"
     lines.append(f"{report.duration_s:.1f} s, {report.files_per_s:,.0f} files/s, {source}")
+    lines.append(f"written to {report.out}")
+    return "\n".join(lines) + "\n"
+
+
+def _table_as_text(report: "TableReport") -> str:
+    lines = [f"{report.rows:,} rows, {report.errors:,} of them not predicted"]
+    width = max(map(len, report.labels), default=0)
+    lines += [f"  {label:<{width}}  {count:,}" for label, count in report.labels.items()]
+    source = f"bundle {report.bundle_sha256[:12]} on {report.provider}"
+    lines.append(f"{report.duration_s:.1f} s, {report.rows_per_s:,.0f} rows/s, {source}")
     lines.append(f"written to {report.out}")
     return "\n".join(lines) + "\n"
 

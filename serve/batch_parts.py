@@ -152,7 +152,7 @@ class Parts:
         target = self.folder / f"{start:012d}.parquet"
         temporary = target.with_suffix(".tmp")
         pa.parquet.write_table(pa.Table.from_arrays(columns, schema=self.schema), temporary)
-        _put(temporary, target)
+        put(temporary, target)
 
     def merge(self, files: int) -> Written:
         """Write the output from the pieces, whole or not at all, and remove them.
@@ -164,7 +164,7 @@ class Parts:
         written = Written(labels=dict.fromkeys(self.labels, 0))
         parquet = self.out.suffix.lower() == ".parquet"
         try:
-            with _parquet_writer(temporary, self.schema) if parquet else _csv_writer(temporary, self.schema) as writer:
+            with open_writer(temporary, self.schema, parquet=parquet) as writer:
                 for table in self._tables():
                     writer.write_table(table)
                     written = _add(written, table)
@@ -173,7 +173,7 @@ class Parts:
                     f"{self.folder} holds results of {written.files:,} files, but {files:,} were expected; "
                     "run the same command again, alone"
                 )
-            _put(temporary, self.out)
+            put(temporary, self.out)
         finally:
             temporary.unlink(missing_ok=True)
         self.remove()
@@ -223,11 +223,10 @@ class Parts:
             yield pa.concat_tables(waiting)
 
 
-def _parquet_writer(path: Path, schema: pa.Schema) -> Any:  # noqa: ANN401 - pyarrow has no types
-    return pa.parquet.ParquetWriter(path, schema, compression="zstd")
-
-
-def _csv_writer(path: Path, schema: pa.Schema) -> Any:  # noqa: ANN401 - pyarrow has no types
+def open_writer(path: Path, schema: pa.Schema, *, parquet: bool) -> Any:  # noqa: ANN401 - pyarrow has no types
+    """Open a table for writing, as Parquet or as CSV; to be used as a context."""
+    if parquet:
+        return pa.parquet.ParquetWriter(path, schema, compression="zstd")
     return pa.csv.CSVWriter(path, schema, write_options=pa.csv.WriteOptions(quoting_style="needed"))
 
 
@@ -245,10 +244,10 @@ def _encodable(text: str | None) -> str | None:
 def _write_whole(path: Path, content: bytes) -> None:
     temporary = path.with_suffix(".tmp")
     temporary.write_bytes(content)
-    _put(temporary, path)
+    put(temporary, path)
 
 
-def _put(temporary: Path, target: Path) -> None:
+def put(temporary: Path, target: Path) -> None:
     """Give a written file its name, after its content is on the disk: no power cut leaves the name without it."""
     with temporary.open("rb+") as file:
         os.fsync(file.fileno())

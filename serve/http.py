@@ -1,4 +1,4 @@
-"""The HTTP server: Open Inference Protocol v2, images to predictions, health; the page where there is one."""
+"""The HTTP server: Open Inference Protocol v2, predictions of images and tables, health; the page, if any."""
 
 import asyncio
 import logging
@@ -34,6 +34,7 @@ from serve.devices import usable_cpus
 from serve.guard import Guard
 from serve.oip import decode_request, encode_response
 from serve.preprocess import MAX_PIXELS, ImageError, ImageTooLargeError
+from serve.table_body import decode_table
 from serve.verdict import read_verdicts
 
 logger = logging.getLogger(__name__)
@@ -154,6 +155,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
+    app.state.hurry = api.bodies.hurry
     if page is not None:
         app.router.default = _Fallback(page)
     return app
@@ -255,12 +257,24 @@ class _Api:
         async with self.bodies.read(request) as body:
             classifier = self._find(request)
             _refuse_unready(classifier)
-            image = await self._prepare(classifier, await _file_in(request, body))
-        inputs = {classifier.manifest.inputs[0].name: image}
-        answer = await asyncio.wrap_future(classifier.submit(inputs))
+            content, single = await _file_in(request, body), True
+            values: NDArray[Any]
+            if classifier.manifest.features:
+                values, single = await self.workers.run_sized(
+                    len(content),
+                    decode_table,
+                    content,
+                    request.headers.get("content-type", ""),
+                    classifier.manifest.features,
+                    max_rows=classifier.max_queue_rows,
+                )
+            else:
+                values = await self._prepare(classifier, content)
+        answer = await asyncio.wrap_future(classifier.submit({classifier.manifest.inputs[0].name: values}))
         parameters = metadata.provenance(answer)
         return _json(
-            _prediction(classifier, answer) | {"provenance": parameters}, metadata.provenance_headers(parameters)
+            {"model": classifier.name} | _prediction(classifier, answer, single=single) | {"provenance": parameters},
+            metadata.provenance_headers(parameters),
         )
 
     async def _prepare(self, classifier: Classifier, data: bytes) -> NDArray[np.uint8]:
@@ -322,16 +336,14 @@ async def _file_in(request: Request, body: bytes) -> bytes:
         await form.close()
 
 
-def _prediction(classifier: Classifier, answer: Answer) -> dict[str, Any]:
-    (verdict,) = read_verdicts(classifier.manifest, answer.outputs)
-    if verdict.label is None:
-        return {"model": classifier.name, "prediction": verdict.values}
-    return {
-        "model": classifier.name,
-        "label": verdict.label,
-        "probability": verdict.probability,
-        "probabilities": verdict.values,
-    }
+def _prediction(classifier: Classifier, answer: Answer, *, single: bool) -> dict[str, Any]:
+    found = [
+        {"prediction": verdict.values}
+        if verdict.label is None
+        else {"label": verdict.label, "probability": verdict.probability, "probabilities": verdict.values}
+        for verdict in read_verdicts(classifier.manifest, answer.outputs)
+    ]
+    return found[0] if single else {"predictions": found}
 
 
 def _json(content: object, headers: Mapping[str, str] | None = None, *, status: int = 200) -> Response:

@@ -23,7 +23,13 @@ from serve.body import unpack
 from serve.classifier import Classifier
 from serve.guard import LOOPBACK_HOSTS, host_name
 from serve.http import create_app
-from tests.serve.tiny_bundle import LABELS, write_lookup_bundle, write_tabular_bundle, write_tiny_bundle
+from tests.serve.tiny_bundle import (
+    LABELS,
+    write_house_bundle,
+    write_lookup_bundle,
+    write_tabular_bundle,
+    write_tiny_bundle,
+)
 
 
 @pytest.fixture
@@ -463,3 +469,82 @@ def test_a_bomb_is_unpacked_beside_the_event_loop(tiny: Classifier) -> None:
         assert client.post("/v2/models/tiny/infer", content=packed, headers=headers).status_code == 200
     assert threads
     assert all(name.startswith("worker") for name in threads)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[Classifier]:
+    with Classifier.open(write_house_bundle(tmp_path / "house"), provider="cpu", threads=1, max_queue_rows=3) as opened:
+        yield opened
+
+
+@pytest.fixture
+def house_client(house: Classifier) -> Iterator[TestClient]:
+    with TestClient(create_app({"house": house})) as client:
+        yield client
+
+
+def test_predict_takes_a_row_rows_and_csv(house: Classifier, house_client: TestClient) -> None:
+    features = np.array([[3, 1, 0.5], [np.nan, np.nan, 2]], dtype=np.float32)
+    expected = house.submit({"features": features}).result(20).outputs["prediction"][:, 0].tolist()
+    rows = [{"rooms": 3, "alley": "Pave", "area": 0.5}, {"rooms": None, "area": 2}]
+    single = house_client.post("/predict/house", json=rows[0]).json()
+    assert single["prediction"] == {"price": expected[0]}
+    assert single["model"] == "house"
+    assert single["provenance"]["bundle_sha256"] == house.manifest.sha256
+    both = house_client.post("/predict/house", json=rows).json()
+    assert both.keys() == {"model", "predictions", "provenance"}
+    assert both["predictions"] == [{"prediction": {"price": value}} for value in expected]
+    text = "note,area,rooms,alley\r\nx,0.5,3,Pave\r\ny,2,NA,\r\n"
+    response = house_client.post("/predict/house", content=text, headers={"content-type": "text/csv; charset=utf-8"})
+    assert response.json()["predictions"] == both["predictions"]
+    assert response.headers["facsimile-batch-size"] == "2"
+
+
+@pytest.mark.parametrize("task", ["classification", "binary-classification"])
+def test_predict_of_a_table_gives_labels(tmp_path: Path, task: Any) -> None:
+    with (
+        Classifier.open(write_house_bundle(tmp_path / "b", task=task), provider="cpu", threads=1) as classifier,
+        TestClient(create_app({"house": classifier})) as client,
+    ):
+        found = client.post("/predict/house", json=[{"area": 1.5}]).json()["predictions"][0]
+        row = np.array([[np.nan, np.nan, 1.5]], dtype=np.float32)
+        outputs = classifier.submit({"features": row}).result(20).outputs["probabilities"][0].tolist()
+    values = outputs if task == "classification" else [1 - outputs[0], outputs[0]]
+    assert found["probabilities"] == dict(zip(classifier.manifest.labels, values, strict=True))
+    assert found["label"] == max(found["probabilities"], key=found["probabilities"].__getitem__)
+    assert found["probability"] == max(values)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status", "message"),
+    [
+        pytest.param("", "", 400, "the body is no table (Input data was truncated), but", id="empty"),
+        pytest.param("[1]", "", 400, "the body is no table (Expected `object`, got `int` - at `$[0]`)", id="number"),
+        pytest.param("[]", "", 400, "the table has no rows, but at least 1 was expected", id="no rows"),
+        pytest.param("[" + ",".join(["{}"] * 4) + "]", "", 413, "the table has 4 rows, but at most 3", id="rows"),
+        pytest.param(
+            '[{"area": 1}, {"area": "wide"}]',
+            "",
+            400,
+            "row 2, column 'area' has 'wide', but a number was expected",
+            id="cell",
+        ),
+        pytest.param("area,rooms,alley\n", "text/csv", 400, "the CSV has 1 lines, but a heading and", id="heading"),
+        pytest.param(
+            "area,rooms\n1,2\n", "text/csv", 400, "the table has no column 'alley', but area, rooms", id="csv"
+        ),
+        pytest.param(
+            "area,rooms,alley\n1,2\n", "text/csv", 400, "row 1 has 2 cells, but the heading has 3", id="short"
+        ),
+        pytest.param('a\n"x"y\n', "text/csv", 400, "the body is no CSV in UTF-8 (", id="quotes"),
+        pytest.param(
+            "area,rooms,alley\n" + "1,2,Pave\n" * 4, "text/csv", 413, "the table has 4 rows, but at most 3", id="long"
+        ),
+        pytest.param(
+            " " * ((1 << 20) + 1), "", 413, "the table has 1,048,577 bytes, but at most 1,048,576", id="bytes"
+        ),
+    ],
+)
+def test_predict_refuses_tables(house_client: TestClient, content: str, kind: str, status: int, message: str) -> None:
+    headers = {"content-type": kind} if kind else {}
+    assert sentence(house_client.post("/predict/house", content=content, headers=headers), status).startswith(message)

@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from serve.bundle import FileEntry, ImagePreprocessing, Manifest, Provenance, Task, TensorSpec, encode_sealed
+from serve.bundle import Feature, FileEntry, ImagePreprocessing, Manifest, Provenance, Task, TensorSpec, encode_sealed
 from serve.golden import Golden, encode_golden
 
 SIZE = 8
@@ -104,6 +104,62 @@ def write_tabular_bundle(path: Path, *, name: str = "tabular") -> Path:
     )
 
 
+HOUSE = (
+    Feature(name="rooms", optional=True),
+    Feature(name="alley", categories=("Gravel", "Pave"), optional=True),
+    Feature(name="area"),
+)
+
+
+def write_house_bundle(path: Path, *, name: str = "house", task: Task = "regression") -> Path:
+    """Write a model of `HOUSE` tables: a missing value counts as 0; task says what follows the product with weights.
+
+    A regression has the target ``price``; a classification the labels of `LABELS`; a binary one ``cheap`` and ``dear``.
+    """
+    labels = {"regression": ("price",), "classification": LABELS, "binary-classification": ("cheap", "dear")}[task]
+    width = 4 if task == "classification" else 1
+    weight = np.random.default_rng(3).normal(size=(3, width)).astype(np.float32)
+    features = np.array([[3, 1, 0.5], [2, np.nan, 1.5], [np.nan, 0, -2], [4, 1, 0.25]], dtype=np.float32)
+    spec = "prediction" if task == "regression" else "logits"
+
+    def outputs(dtype: type) -> dict[str, NDArray[Any]]:
+        product = np.where(np.isnan(features), 0, features).astype(dtype) @ weight.astype(dtype)
+        if task == "regression":
+            return {"prediction": product}
+        exponent = np.exp(product)
+        probabilities = exponent / (exponent.sum(axis=1, keepdims=True) if width > 1 else 1 + exponent)
+        return {"logits": product, "probabilities": probabilities.astype(dtype)}
+
+    nodes = [
+        helper.make_node("IsNaN", ["features"], ["missing"]),
+        helper.make_node("Where", ["missing", "zero", "features"], ["filled"]),
+        helper.make_node("MatMul", ["filled", "weight"], [spec]),
+    ]
+    if task != "regression":
+        last = "Softmax" if task == "classification" else "Sigmoid"
+        nodes.append(helper.make_node(last, ["logits"], ["probabilities"]))
+    reference = outputs(np.float64)
+    return write_bundle(
+        path,
+        name=name,
+        task=task,
+        labels=labels,
+        inputs=(TensorSpec(name="features", dtype="float32", shape=("batch", 3)),),
+        outputs=tuple(TensorSpec(name=output, dtype="float32", shape=("batch", width)) for output in reference),
+        preprocessing=None,
+        nodes=nodes,
+        constants={"zero": np.float32(0), "weight": weight},
+        golden=Golden(
+            inputs={"features": features},
+            reference=reference,
+            eager=outputs(np.float32),
+            class_index=np.full(4, -1) if task == "regression" else np.array([0, 1, 1, 0]),
+            kind=np.array(["held-out"] * 4),
+        ),
+        features=HOUSE,
+    )
+
+
 def write_lookup_bundle(path: Path, *, name: str = "lookup") -> Path:
     """Write a graph that can fail on valid input: int64 ``index`` (batch, 1) looks up rows 0 to 4; 5 is an error."""
     table = np.arange(10, dtype=np.float32).reshape(5, 2) + 1
@@ -143,6 +199,7 @@ def write_bundle(
     nodes: list[onnx.NodeProto],
     constants: Mapping[str, Any],
     golden: Golden,
+    features: tuple[Feature, ...] = (),
 ) -> Path:
     """Write any bundle: graph from `nodes` and `constants`, golden inputs, model card, sealed manifest."""
     path.mkdir(parents=True, exist_ok=True)
@@ -194,6 +251,7 @@ def write_bundle(
             versions={},
             source_revision=None,
         ),
+        features=features,
     )
     (path / "manifest.json").write_bytes(encode_sealed(manifest))
     return path
