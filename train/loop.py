@@ -125,7 +125,7 @@ def train(
     """
     device = next(input_module.buffers()).device
     rows, test = to_device(dataset.train, device), to_device(dataset.test, device)
-    orders = _orders(len(rows.inputs), recipe.seed)
+    orders = _orders(len(rows.inputs), recipe.seed if recipe.seed_order else None)
     batch_size = recipe.batch_size or len(rows.inputs)
     augment = _augmentation(recipe, device)
     optimizer = _optimizer(network, recipe)
@@ -194,15 +194,21 @@ def evaluate(
     return totals.means()
 
 
-def _orders(rows: int, seed: int) -> Iterator[Tensor]:
+def _orders(rows: int, seed: int | None) -> Iterator[Tensor]:
     """Yield the order of each epoch: the one that the notes' two DataLoaders give after ``manual_seed(seed)``.
+
+    Without a seed it goes on from where the global generator stands, as they do where nobody seeds again.
 
     Drawn on the CPU, so that it is the same on every device, and from a generator of its own.
 
     Source: torch 2.15, torch/utils/data: `_BaseDataLoaderIter` draws a base seed, for the training and for the test
     loader alike; `RandomSampler` draws the seed of the generator that permutes.
     """
-    seeds = torch.Generator().manual_seed(seed)
+    seeds = torch.Generator()
+    if seed is None:
+        seeds.set_state(torch.get_rng_state())
+    else:
+        seeds.manual_seed(seed)
 
     def draw() -> int:
         return int(torch.empty((), dtype=torch.int64).random_(generator=seeds).item())

@@ -300,6 +300,30 @@ def test_an_unreadable_photo_is_named(content: bytes, reason: str, root: Path) -
         read_food(root)
 
 
+# ---- order of the rows
+
+
+def losses(recipe: Recipe, *, draws_between: int = 0) -> list[float]:
+    torch.manual_seed(recipe.seed)
+    network = build_network(recipe.factory, recipe.factory_args)
+    torch.rand(draws_between)
+    input_module = build_input((), recipe.mean, recipe.std)
+    return [
+        metrics.train_loss for metrics in train(network, input_module, synthetic(recipe, 30), recipe, watcher=Silent())
+    ]
+
+
+def test_order_starts_from_the_seed_or_goes_on_after_the_network() -> None:
+    again = replace(RECIPES["fashion-v0"], epochs=2, batch_size=10)
+    onward = replace(again, seed_order=False)
+    assert losses(again) == losses(again, draws_between=1)
+    assert losses(onward) == losses(onward)
+    assert losses(onward) != losses(onward, draws_between=1)
+    assert losses(onward) != losses(again)
+    assert not RECIPES["food-tinyvgg"].seed_order
+    assert RECIPES["food-tinyvgg-augmented"].seed_order
+
+
 # ---- real data
 
 
@@ -313,6 +337,15 @@ def test_real_photos_are_counted_as_in_the_notes(data_root: Path) -> None:
     dataset = real_food(data_root)
     assert np.bincount(dataset.train.targets).tolist() == [78, 75, 72]
     assert np.bincount(dataset.test.targets).tolist() == [25, 19, 31]
+
+
+@pytest.mark.slow
+def test_real_photos_are_all_called_what_the_notes_called_them(data_root: Path) -> None:
+    real_food(data_root)
+    choice = DeviceChoice(device=torch.device("cpu"), reason="asked for")
+    fitted = fit(RECIPES["food-tinyvgg"], data_root=data_root, choice=choice, watcher=Silent())
+    accuracies = [metrics.test_top1_accuracy for metrics in fitted.history]
+    assert accuracies == [25 / 75, *[19 / 75] * 4]  # all pizza, then all steak: 0.260417 and 0.197917 as batch means
 
 
 @pytest.mark.slow

@@ -40,6 +40,7 @@ class Recipe:
         batch_size: Rows per step; None for all at once.
         epochs: Passes over the training split.
         seed: Set right before the network is built.
+        seed_order: Whether the order of the rows starts from the seed too, or from where building the network left off.
         threads: CPU threads that pay off for so small a network, or None for torch's own choice.
         notes_accuracy: Test accuracy that the source notes print, fraction in [0, 1], or None.
         notes_loss: Test loss that the source notes print, or None.
@@ -67,6 +68,7 @@ class Recipe:
     batch_size: int | None = 32
     epochs: int = 3
     seed: int = 42
+    seed_order: bool = True
     threads: int | None = None
     notes_accuracy: float | None = None
     notes_loss: float | None = None
