@@ -1,6 +1,7 @@
 """``python -m evaluate``: configuration and wiring of the harness."""
 
 import sys
+import time
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,6 +105,9 @@ def main(args: list[str] | None = None) -> int:
             if isinstance(command, Accuracy):
                 return _accuracy(command, status)
             return _bench(command, status)
+    except KeyboardInterrupt:
+        print("stopped; nothing was written", file=sys.stderr)
+        return 130
     except ModuleNotFoundError as error:
         print(f"error: {explain_missing(error)}", file=sys.stderr)
     except (BundleError, CommandError, DataError, OSError, ProviderError, RecipeError) as error:
@@ -121,6 +125,7 @@ def _parity(command: Parity, status: "Status") -> int:
 
     if command.samples < 1:
         raise CommandError(f"--samples is {command.samples}, but at least 1 is needed to prove anything")
+    started = time.perf_counter()
     bundle = read_bundle(command.bundle)
     certificate = certify(
         bundle,
@@ -135,8 +140,14 @@ def _parity(command: Parity, status: "Status") -> int:
         print_certificate(certificate, stdout_console())
     _write_json(certificate, command.json)
     if command.certificate:
-        path = write_certificate(certificate, command.bundle)
-        print(f"certificate {path}", file=sys.stderr)
+        try:
+            path = write_certificate(certificate, command.bundle)
+        except OSError as error:
+            raise CommandError(
+                f"{command.bundle} cannot be written to ({error.strerror}), but its certificate is to stand there; "
+                "make it writable, or give --no-certificate"
+            ) from error
+        print(f"certificate {path}, made in {time.perf_counter() - started:.1f} s", file=sys.stderr)
     return 0 if certificate.passed else 1
 
 

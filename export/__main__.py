@@ -1,5 +1,6 @@
 """``python -m export``: configuration and wiring of the exporter."""
 
+import shlex
 import sys
 import time
 from dataclasses import dataclass
@@ -69,6 +70,9 @@ def main(args: list[str] | None = None) -> int:
                 console.print(f"note: the run was stopped after {done} of {planned} epochs")
             status.update("writing the graphs")
             manifest = write_bundle(out, draft, formats=command.formats, on_step=report)
+    except KeyboardInterrupt:
+        print("stopped; nothing was written", file=sys.stderr)
+        return 130
     except ModuleNotFoundError as error:
         print(f"error: {explain_missing(error)}", file=sys.stderr)
         return 2
@@ -76,7 +80,7 @@ def main(args: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"bundle {out}  {draft.name}  sha256 {manifest.sha256[:16]}  {time.perf_counter() - start:.1f} s")
-    print(f"next   python -m evaluate parity {out}")
+    print(f"next   python -m evaluate parity {shlex.quote(str(out))}")
     return 0
 
 

@@ -2,7 +2,6 @@
 
 import copy
 import io
-import pickle
 from collections.abc import Mapping
 from typing import Any
 
@@ -103,13 +102,15 @@ def rebuild(bundle: Bundle) -> nn.Module:
             f"{bundle.path} holds no state_dict, so there is nothing to compare with; export the run again"
         )
     provenance = manifest.provenance
+    content = bundle.read(entry)
     try:
         network = build_network(provenance.factory, provenance.factory_args)
-        weights: Mapping[str, Any] = torch.load(io.BytesIO(bundle.read(entry)), map_location="cpu", weights_only=True)
-        network.load_state_dict(weights)
     except RunError as error:
         raise BundleError(f"{bundle.path}: {error}") from error
-    except (RuntimeError, TypeError, AttributeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+    try:
+        weights: Mapping[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        network.load_state_dict(weights)
+    except Exception as error:  # noqa: BLE001 - of hostile bytes, torch's reader raises whatever its parts do
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BundleError(
             f"{bundle.path / entry.path} does not fit {provenance.factory} ({reason}); export the run again"

@@ -1,5 +1,6 @@
 """From a training run to everything that its bundle is made of."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from export.deployable import input_specs, output_specs, wrap
 from export.errors import ExportError
 from export.golden_inputs import golden_features, golden_images
 from export.write import Draft
-from serve.bundle import Provenance
+from serve.bundle import NAME, Provenance
 from train.data import load_dataset
 from train.recipes.registry import RECIPES
 from train.run import load_network, read_run
@@ -27,6 +28,8 @@ def draft_of_run(run_path: Path, *, data_root: Path | None = None, name: str | N
         DataError: its data cannot be read.
         ExportError: the data is not what the run was trained on.
     """
+    if name is not None and not re.fullmatch(NAME, name):
+        raise ExportError(f"--name is {name!r}, but only letters, digits, '.', '_' and '-' may stand in it")
     run = read_run(run_path)
     network = load_network(run_path, run)
     recipe = RECIPES.get(run.recipe or "")

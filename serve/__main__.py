@@ -95,6 +95,7 @@ def _serve(command: Serve, started: float) -> int:
                 page=page,
                 draining=lambda: server.stopping,
             )
+            server.on_stopping = app.state.hurry
             server.serve(app, listener)
         finally:
             for classifier in classifiers.values():
@@ -152,7 +153,9 @@ def _announce(command: Serve, listener: "socket.socket", classifiers: "dict[str,
         _say(f"API    {url}/v2/models/{name}/infer takes tensors (Open Inference Protocol v2)")
     if command.host not in LOOPBACK_HOSTS:
         _say(f"note   everybody who reaches this machine at {command.host} can use it, without a key")
-    _say(f"ready in {time.perf_counter() - started:.2f} s; stop with Ctrl-C")
+    unready = [name for name, classifier in classifiers.items() if not classifier.ready]
+    state = f"listening, but NOT READY: {', '.join(unready)}" if unready else "ready"
+    _say(f"{state} in {time.perf_counter() - started:.2f} s; stop with Ctrl-C")
     if command.open and command.page:
         if not has_graphical_browser():
             _say(f"note   this machine has no graphical browser; open {url}/ yourself")

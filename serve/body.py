@@ -15,6 +15,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 RECEIVE_S = 30.0
+HURRY_S = 2.0
 _WINDOW_BITS = {"gzip": 31, "deflate": 15}
 
 
@@ -36,6 +37,15 @@ class BodyReader:
         self.max_total_bytes = max_total_bytes
         self._workers = workers
         self._total_bytes = 0
+        self._limits: set[asyncio.Timeout] = set()
+
+    def hurry(self, seconds: float = HURRY_S) -> None:
+        """Give the bodies that are still coming only so long: the server is about to stop."""
+        self.receive_s = min(self.receive_s, seconds)
+        latest = asyncio.get_running_loop().time() + seconds
+        for limit in self._limits:
+            if (limit.when() or latest) > latest:
+                limit.reschedule(latest)
 
     @asynccontextmanager
     async def read(self, request: Request) -> AsyncIterator[bytes]:
@@ -62,8 +72,12 @@ class BodyReader:
 
         try:
             try:
-                async with asyncio.timeout(self.receive_s):
-                    body = await self._receive(request, hold)
+                async with asyncio.timeout(self.receive_s) as limit:
+                    self._limits.add(limit)
+                    try:
+                        body = await self._receive(request, hold)
+                    finally:
+                        self._limits.discard(limit)
             except TimeoutError as error:
                 raise ReceiveError(
                     f"the body did not come in full within {self.receive_s:g} s; send it again, or less at once"

@@ -13,6 +13,7 @@ import msgspec
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 CERTIFICATE = "certificate.json"
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"  # of a model
 MAX_MANIFEST_BYTES = 16 << 20
 MAX_CERTIFICATE_BYTES = 64 << 20
 
@@ -163,7 +164,7 @@ class Manifest:
                 f"manifest.json has schema_version {self.schema_version}, but this version reads {SCHEMA_VERSION}; "
                 "export the bundle again"
             )
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
+        if not re.fullmatch(NAME, self.name):
             raise ValueError(f"model name is {self.name!r}, but only letters, digits, '.', '_' and '-' may stand in it")
         if not self.inputs or not self.outputs:
             raise ValueError("manifest.json lists no inputs or no outputs; export the bundle again")
@@ -172,6 +173,14 @@ class Manifest:
                 f"manifest.json describes {len(self.features)} features, but input {self.inputs[0].name} has "
                 f"{self.inputs[0].shape[-1]}; export the bundle again"
             )
+        if self.preprocessing is not None and self.inputs[0].shape[1:] != self.preprocessing.shape:
+            raise ValueError(
+                f"manifest.json prepares images of shape {list(self.preprocessing.shape)}, but input "
+                f"{self.inputs[0].name} takes {list(self.inputs[0].shape[1:])}; export the bundle again"
+            )
+        paths = [entry.path for entry in self.files]
+        if len(set(paths)) != len(paths):
+            raise ValueError("manifest.json lists a file twice; export the bundle again")
         if self.task == "binary-classification" and len(self.labels) != 2:
             raise ValueError(f"manifest.json has {len(self.labels)} labels, but a binary classification has 2")
         classes = {

@@ -16,10 +16,15 @@ class Server:
 
     Args:
         on_started: Called when requests are being answered.
+
+    Attributes:
+        stopping: Whether a signal has come.
+        on_stopping: Called in the event loop when it has, before accepted requests are waited for.
     """
 
     def __init__(self, on_started: Callable[[], object]) -> None:
         self.stopping = False
+        self.on_stopping: Callable[[], object] = lambda: None
         self._on_started = on_started
 
     def serve(self, app: ASGIApp, listener: socket.socket) -> None:
@@ -53,6 +58,10 @@ class _Uvicorn(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._owner.started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._owner.on_stopping()
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._owner.stopping = True

@@ -42,7 +42,7 @@ def serving(
         lines = []
         for line in process.stderr:
             lines.append(line)
-            if line.startswith("ready in"):
+            if "stop with Ctrl-C" in line:
                 break
         said = "".join(lines)
         url = re.search(r"http://127\.0\.0\.1:\d+", said)

@@ -1,5 +1,6 @@
 """What people see while a run trains and when it is done: a bar in a terminal, one plain line per epoch elsewhere."""
 
+import shlex
 import time
 from pathlib import Path
 from types import TracebackType
@@ -105,7 +106,7 @@ def summarise(fitted: Fitted, recipe: Recipe, out: Path) -> str:
         *([f"notes    {', '.join(notes)} (source notes {recipe.notes})"] if notes else []),
         f"trained  {run.epochs_done} of {run.epochs} epochs in {run.duration_s:.1f} s on {run.device}",
         f"run      {out}",
-        f"next     python -m export {out}",
+        f"next     python -m export {shlex.quote(str(out))}",
     ]
     return "\n".join(lines)
 

@@ -65,7 +65,9 @@ def write_run(
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
             fresh = Path(folder) / "new"
             fresh.mkdir()
-            torch.save(dict(weights), fresh / STATE_DICT)
+            content = io.BytesIO()  # torch.save to a full disk raises what says nothing of it
+            torch.save(dict(weights), content)
+            (fresh / STATE_DICT).write_bytes(content.getvalue())
             (fresh / METRICS).write_text(_metrics_csv(history), encoding="utf-8", newline="")
             (fresh / CURVES).write_bytes(draw_png(history, title=_title(run, history)))
             # the record is written last: a directory with one is a run

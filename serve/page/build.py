@@ -23,6 +23,7 @@ from serve.page.show import (
     title_html,
     verdict_html,
 )
+from serve.page.table_form import lay_out_table
 from serve.page.uploads import DELETE_AFTER_S, MAX_TOTAL_BYTES
 
 MAX_UPLOAD_BYTES = 32 << 20
@@ -136,6 +137,9 @@ class _Panel:
 def _lay_out(classifier: Classifier) -> None:
     manifest = classifier.manifest
     _html(title_html(manifest))
+    if manifest.features:
+        lay_out_table(classifier)
+        return
     if manifest.preprocessing is None or manifest.task == "regression":
         _html(tables_html(classifier.name))
         return
@@ -159,7 +163,7 @@ def _lay_out(classifier: Classifier) -> None:
                 again = gr.Button("Predict", variant="primary")
         with gr.Column(min_width=300):
             outputs = (
-                _html(hint_html()),
+                _html(hint_html(), name="fx-answer"),
                 gr.Label(label="Probabilities", num_top_classes=10, show_heading=False),
                 _html(""),
             )
@@ -220,8 +224,8 @@ def _error(message: str) -> Shown:
     return error_html(message), None, ""
 
 
-def _html(value: str, *, js_on_load: str | None = None) -> gr.HTML:
-    return gr.HTML(value, apply_default_css=False, js_on_load=js_on_load)
+def _html(value: str, *, js_on_load: str | None = None, name: str | None = None) -> gr.HTML:
+    return gr.HTML(value, apply_default_css=False, js_on_load=js_on_load, elem_classes=name)
 
 
 def _text(name: str) -> str:

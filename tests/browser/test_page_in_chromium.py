@@ -113,6 +113,16 @@ def test_an_example_gets_the_classifiers_answer(visit: Visit, digits_bundle: Pat
     assert visit.foreign() == []
 
 
+def test_on_a_phone_the_answer_to_an_example_comes_into_view(browser: Browser, served: Served) -> None:
+    visit = open_page(browser, served, width=390, height=740)
+    try:
+        visit.page.locator(".fx-example").last.click()
+        wait_for_answer(visit.page)
+        expect(visit.page.locator(".fx-verdict")).to_be_in_viewport(timeout=10_000)
+    finally:
+        visit.page.context.close()
+
+
 def test_a_text_file_named_png_gets_one_sentence(visit: Visit, tmp_path: Path) -> None:
     fake = tmp_path / "fake.png"
     fake.write_text("no image at all")

@@ -1,6 +1,7 @@
 """The commands as a user types them: exit codes, sentences, tables, JSON."""
 
 import json
+import pickle
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -195,3 +196,18 @@ def test_fashion_mnist_lands_in_the_notes_band_and_every_graph_agrees(
         assert row["unlike_eager"] == row["unlike_within_error"]
     certificate = json.loads((fashion_bundle / "certificate.json").read_text(encoding="utf-8"))
     assert certificate["passed"] is True
+
+
+def test_a_pickle_in_place_of_the_weights_is_trouble_and_not_run(
+    wrong_bundle: Path, evaluate: Evaluate, tmp_path: Path
+) -> None:
+    class Runs:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return Path.touch, (tmp_path / "ran",)  # type: ignore[return-value]
+
+    replace_file(wrong_bundle, "state_dict.pt", pickle.dumps(Runs()))
+    code, _, err = evaluate("parity", str(wrong_bundle))
+    assert code == 2
+    assert "state_dict.pt does not fit train.models.digits_cnn:DigitsCNN (" in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "ran").exists()

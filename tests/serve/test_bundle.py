@@ -4,8 +4,10 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -290,3 +292,22 @@ class TestCertificate:
             msgspec.json.format(b'{"sha256":"' + b"0" * 64 + b'","bundle_sha256":"b","passed":true,"graphs":[]}')
         )
         assert decode_sealed(document, CertificateHead, Path("certificate.json")).passed
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(
+            lambda m: replace(m, preprocessing=replace(m.preprocessing, height=30_000)),
+            "prepares images of shape [30000, 8, 1], but input image takes [8, 8, 1]",
+            id="another size",
+        ),
+        pytest.param(lambda m: replace(m, files=(*m.files, m.files[0])), "lists a file twice", id="a file twice"),
+    ],
+)
+def test_a_manifest_that_contradicts_itself_is_refused(
+    change: Callable[[Manifest], Manifest], message: str, tiny_path: Path
+) -> None:
+    manifest = read_bundle(tiny_path).manifest
+    with pytest.raises(ValueError, match=re.escape(message)):
+        change(manifest)

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -215,6 +216,7 @@ def test_a_port_out_of_range(tiny_path: Path) -> None:
 def test_help_is_light() -> None:
     code = """
 import sys
+import time
 sys.argv = ["serve", "--help"]
 from serve.__main__ import main
 try:
@@ -224,3 +226,28 @@ except SystemExit as stop:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.cwd())
     assert done.stdout.endswith("0 set()\n")
+
+
+def test_a_half_sent_body_does_not_hold_up_the_stop(tiny_path: Path) -> None:
+    """`serving` asserts exit code 0 after SIGTERM; an idle client must not make that last until it is killed."""
+    with socket.socket() as client:
+        with serving(str(tiny_path), "--no-page", "--provider", "cpu") as served:
+            host, _, port = served.url.removeprefix("http://").partition(":")
+            client.connect((host, int(port)))
+            client.sendall(b"POST /predict/tiny HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5000\r\n\r\nab")
+            started = time.monotonic()
+        assert time.monotonic() - started < 20
+
+
+def test_a_bundle_that_is_not_ready_is_not_called_ready(tmp_path: Path) -> None:
+    path = write_tiny_bundle(tmp_path / "tiny", perturbed=0.5)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "serve", str(path), "--no-page", "--provider", "cpu", "--port", "0"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    last = next(line for line in process.stderr if "stop with Ctrl-C" in line)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert last.startswith("listening, but NOT READY: tiny in ")
