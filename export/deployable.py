@@ -2,6 +2,7 @@
 
 import copy
 import io
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -108,9 +109,11 @@ def rebuild(bundle: Bundle) -> nn.Module:
     except RunError as error:
         raise BundleError(f"{bundle.path}: {error}") from error
     try:
-        weights: Mapping[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickles that are no state_dict, torch asks for a report
+            weights: Mapping[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         network.load_state_dict(weights)
-    except Exception as error:  # noqa: BLE001 - of hostile bytes, torch's reader raises whatever its parts do
+    except Exception as error:  # of hostile bytes, torch's reader raises whatever its parts do
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BundleError(
             f"{bundle.path / entry.path} does not fit {provenance.factory} ({reason}); export the run again"
