@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from serve.answer import Answer, DeadlineError, ModelFaultError, NotReadyError, 
 from serve.classifier import Classifier
 from serve.preprocess import ImageError
 from serve.verdict import Verdict, read_verdicts
+
+T = TypeVar("T")
 
 DEADLINE_S = 30.0
 _DRAWING_PIXELS = 1_000_000  # the canvas has 160,000
@@ -71,7 +74,7 @@ def see_pixels(classifier: Classifier, pixels: NDArray[np.uint8]) -> Seen:
     return Seen(pixels=pixels[0], verdict=read_verdicts(classifier.manifest, answer.outputs)[0], answer=answer)
 
 
-def seen_or_sentence(predict: Callable[[], Seen]) -> Seen | str:
+def seen_or_sentence(predict: Callable[[], T]) -> T | str:
     """Run a prediction; return it, or one sentence for the person at the page."""
     try:
         return predict()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from serve.announce import read_certified
+from serve.answer import Answer
 from serve.bundle import Bundle, Manifest
 from serve.classifier import Classifier
 from serve.page.predict import Seen
@@ -103,7 +104,13 @@ def verdict_html(seen: Seen, source: str, truth: str | None = None) -> str:
 def details_html(seen: Seen, classifier: Classifier, proof: str) -> str:
     """Return what the model saw, enlarged, and what answered."""
     height, width, _ = seen.pixels.shape
-    answer = seen.answer
+    picture = f'<img class="fx-seen" src="{png_url(seen.pixels)}" alt="The image as the model saw it">'
+    caption = f"<figcaption>What the model saw: {width} by {height} pixels</figcaption>"
+    return f'<figure class="fx-figure">{picture}{caption}</figure>{provenance_html(seen.answer, classifier, proof)}'
+
+
+def provenance_html(answer: Answer, classifier: Classifier, proof: str) -> str:
+    """Return what answered."""
     facts = (
         (
             "bundle",
@@ -117,9 +124,7 @@ def details_html(seen: Seen, classifier: Classifier, proof: str) -> str:
         ("run", f"{answer.run_ms:.1f} ms"),
     )
     provenance = "".join(f"<div><dt>{term}</dt><dd>{value}</dd></div>" for term, value in facts)
-    picture = f'<img class="fx-seen" src="{png_url(seen.pixels)}" alt="The image as the model saw it">'
-    caption = f"<figcaption>What the model saw: {width} by {height} pixels</figcaption>"
-    return f'<figure class="fx-figure">{picture}{caption}</figure><dl class="fx-provenance">{provenance}</dl>'
+    return f'<dl class="fx-provenance">{provenance}</dl>'
 
 
 def hint_html() -> str:
