@@ -17,7 +17,7 @@ SAME = 1e-4
 
 def carry_out(*, quick: bool, data_root: Path) -> StudyResult:  # noqa: ARG001 - every study takes the same
     """Train one small network from each beginning, and count the hidden units that differ at the end."""
-    epochs, seeds = (15, range(1)) if quick else (60, range(5))
+    epochs, seeds = (8, range(1)) if quick else (60, range(5))
     train, test = read_rows()
     rows: list[tuple[Cell, ...]] = []
     curves, different, accuracies = [], {}, {}

@@ -27,6 +27,9 @@ STUDIES: dict[str, str] = {
     "vectorise": "How much faster is one operation on the whole than a loop over its elements?",
     "polynomial": "When does a polynomial underfit, and when does it overfit?",
     "k-fold": "How well do K folds estimate the test loss of few rows?",
+    "dropout": "Does dropout narrow the gap to the test, and can it tell doubt?",
+    "epochs": "After how many epochs does the test accuracy fall?",
+    "dataloader": "What makes reading images faster: batches, workers, resizing beforehand, or memory?",
 }
 
 
@@ -43,8 +46,16 @@ def carry_out(name: str, *, quick: bool, data_root: Path) -> StudyResult:
         DataError: the data is missing or damaged.
     """
     check_name(name)
+    import torch
+
     module = cast("StudyModule", importlib.import_module(f"train.studies.{name.replace('-', '_')}"))
-    return module.carry_out(quick=quick, data_root=data_root)
+    # networks this small gain nothing from threads, and one thread gives everyone the same numbers
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return module.carry_out(quick=quick, data_root=data_root)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def check_name(name: str) -> None:
