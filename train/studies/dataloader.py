@@ -1,6 +1,7 @@
 """Reading images once: batch size, worker processes and resizing beforehand, against rows that lie in memory."""
 
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -110,7 +111,11 @@ def resize(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def time_loader(build: Callable[[], Iterable[object]]) -> Timing:
     """Time construction, the first pass and the median of three more."""
     start = time.perf_counter()
-    loader = build()
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message="This DataLoader will create"
+        )  # more workers than cores: the question
+        loader = build()
     constructed = time.perf_counter()
     passes = []
     for _ in range(4):
