@@ -91,7 +91,7 @@ def main(args: list[str] | None = None) -> int:
 
     from serve.bundle import BundleError
     from serve.devices import ProviderError
-    from train.data import DataError
+    from train.dataset import DataError
     from train.extra import explain_missing
     from train.recipes.recipe import RecipeError
     from train.threads import limit_spinning

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from serve.bundle import Bundle, BundleError
 from serve.golden import Golden, read_golden
-from train.data import Dataset, MissingDataError, load_dataset
+from train.data import load_dataset
+from train.dataset import Dataset, MissingDataError
 from train.recipes.registry import find_recipe
 
 

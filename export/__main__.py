@@ -45,7 +45,7 @@ def main(args: list[str] | None = None) -> int:
 
     from export.errors import ExportError
     from serve.bundle import BundleError
-    from train.data import DataError
+    from train.dataset import DataError
     from train.errors import RunError
     from train.recipes.recipe import RecipeError
 

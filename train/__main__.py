@@ -114,7 +114,7 @@ def _run(command: RunCommand, recipe: Recipe) -> int:
 
     with stop_on_signal() as stop:
         try:
-            from train.data import DataError
+            from train.dataset import DataError
             from train.device import DeviceError, choose_device
             from train.fit import fit
             from train.loop import TrainingError
@@ -160,7 +160,7 @@ def _study(command: StudyCommand) -> int:
         check_name(command.name)
         from rich.console import Console
 
-        from train.data import DataError
+        from train.dataset import DataError
         from train.studies.result import show_result, write_plot
 
         try:

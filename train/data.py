@@ -3,14 +3,14 @@
 import hashlib
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serve.preprocess import prepare_arrays
+from train.dataset import DataError, Dataset, MissingDataError, Split, make_dataset
+from train.food import read_food
 from train.recipes.recipe import Recipe
 from train.tables import TABLES, Rows
 
@@ -26,55 +26,6 @@ FASHION_MNIST_FILES = {
     "t10k-labels-idx1-ubyte": (10_008, "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"),
 }
 FASHION_MNIST_HOME = "github.com/zalandoresearch/fashion-mnist"
-
-
-class DataError(ValueError):
-    """Data that is missing, damaged or of another kind than the recipe asks for."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Split:
-    """Inputs and what is to be learnt from them.
-
-    Attributes:
-        inputs: Images ``(rows, height, width, channels)`` uint8, or a table ``(rows, features)`` float32.
-        targets: Class indices ``(rows,)`` int64, or values ``(rows, targets)`` float32.
-    """
-
-    inputs: NDArray[Any]
-    targets: NDArray[Any]
-
-    def __post_init__(self) -> None:
-        if (self.inputs.ndim, self.inputs.dtype.name) not in {(4, "uint8"), (2, "float32")}:
-            raise DataError(
-                f"inputs are {self.inputs.dtype} {list(self.inputs.shape)}, but uint8 [rows, height, width, channels] "
-                "or float32 [rows, features] was expected"
-            )
-        if (self.targets.ndim, self.targets.dtype.name) not in {(1, "int64"), (2, "float32")}:
-            raise DataError(
-                f"targets are {self.targets.dtype} {list(self.targets.shape)}, but int64 [rows] or float32 "
-                "[rows, targets] was expected"
-            )
-        if len(self.targets) != len(self.inputs):
-            raise DataError(f"there are {len(self.inputs)} inputs, but {len(self.targets)} targets; give one each")
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.inputs)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dataset:
-    """A training and a test split; `sha256` is over the bytes of both as they were read, before any preparation."""
-
-    name: str
-    train: Split
-    test: Split
-    sha256: str
-
-
-class MissingDataError(DataError):
-    """Data that is not there, and was not to be downloaded or could not be."""
 
 
 def load_dataset(recipe: Recipe, data_root: Path, *, download: bool = True) -> Dataset:
@@ -174,8 +125,6 @@ def _table_reader(name: str, make: Callable[[], tuple[Rows, Rows]]) -> Callable[
 
 def read_pizza_steak_sushi(data_root: Path, download: bool = True) -> Dataset:
     """Read the photos of pizza, steak and sushi; see `train.food`."""
-    from train.food import read_food  # it builds on the records of this module
-
     return read_food(data_root, download)
 
 
@@ -185,14 +134,6 @@ DATASETS: dict[str, Callable[[Path, bool], Dataset]] = {
     "pizza-steak-sushi": read_pizza_steak_sushi,
     **{name: _table_reader(name, make) for name, make in TABLES.items()},
 }
-
-
-def make_dataset(name: str, train: Split, test: Split) -> Dataset:
-    """Put two splits together, with the digest over their bytes."""
-    digest = hashlib.sha256()
-    for array in (train.inputs, train.targets, test.inputs, test.targets):
-        digest.update(np.ascontiguousarray(array).data)
-    return Dataset(name=name, train=train, test=test, sha256=digest.hexdigest())
 
 
 def _check_fashion_mnist(raw: Path) -> None:

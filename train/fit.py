@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from train.data import Dataset, load_dataset, majority_share
+from train.data import load_dataset, majority_share
+from train.dataset import Dataset
 from train.device import DeviceChoice
 from train.initialise import initialise
 from train.loop import Stopped, Watcher, train

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve.preprocess import ImageError, prepare_bytes
-from train.data import DataError, Dataset, MissingDataError, Split
+from train.dataset import DataError, Dataset, MissingDataError, Split
 from train.recipes.food import FOOD_LABELS, FOOD_PREPROCESSING
 
 NAME = "pizza-steak-sushi"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from train.augment import AUGMENTATIONS, Augmentation
-from train.data import Dataset, Split
+from train.dataset import Dataset, Split
 from train.recipes.recipe import Loss, Recipe
 from train.run import EpochMetrics
 

@@ -14,15 +14,8 @@ import pytest
 from sklearn.datasets import load_digits
 from torchvision.datasets import FashionMNIST
 
-from train.data import (
-    FASHION_MNIST_FILES,
-    DataError,
-    Split,
-    load_dataset,
-    majority_share,
-    read_digits,
-    read_fashion_mnist,
-)
+from train.data import FASHION_MNIST_FILES, load_dataset, majority_share, read_digits, read_fashion_mnist
+from train.dataset import DataError, Split
 from train.recipes.registry import RECIPES
 
 

@@ -12,7 +12,8 @@ from PIL import Image
 
 from serve.preprocess import prepare_bytes
 from train.augment import trivial_wide
-from train.data import DataError, Dataset, MissingDataError, Split, load_dataset, make_dataset
+from train.data import load_dataset
+from train.dataset import DataError, Dataset, MissingDataError, Split, make_dataset
 from train.device import DeviceChoice
 from train.fit import fit
 from train.food import read_food

@@ -8,7 +8,8 @@ import torch
 from sklearn.metrics import accuracy_score, log_loss
 from torch.utils.data import DataLoader, TensorDataset
 
-from train.data import Dataset, load_dataset
+from train.data import load_dataset
+from train.dataset import Dataset
 from train.device import choose_device
 from train.fit import Fitted, fit
 from train.loop import EVALUATION_BATCH, Stopped, Totals, TrainingError, _orders, evaluate, to_device, train

@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 
 from tests.conftest import run_command
-from train.data import MissingDataError
+from train.dataset import MissingDataError
 from train.studies.dataloader import Images, InMemory, resize
 from train.studies.dropout import rank_of_wrong
 from train.studies.initialisation import count_different

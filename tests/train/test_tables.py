@@ -8,7 +8,8 @@ import torch
 
 from serve.bundle import Feature
 from train import tables
-from train.data import DATASETS, Dataset
+from train.data import DATASETS
+from train.dataset import Dataset
 from train.models.inputs import build_input
 from train.recipes.registry import RECIPES
 
