@@ -91,7 +91,9 @@ def table_input_sets(
     if len(held_out) == 0:
         raise ValueError("there are no held-out samples, but at least one was expected")
     rng = np.random.default_rng(seed)
+    real = len(held_out)
     held_out = _fill_table(held_out, rng)
+    name = "held-out samples" if len(held_out) == real else "held-out samples and mixtures of them"
     numbers = np.asarray([not feature.categories for feature in features])
     few = np.resize(held_out, (LARGEST_BATCH, len(features)))
     spread = np.nan_to_num(held_out)
@@ -101,7 +103,7 @@ def table_input_sets(
             noise[:, column] = rng.integers(0, len(feature.categories), size=len(noise))
         if feature.optional:
             noise[rng.random(len(noise)) < _MISSING_SHARE, column] = np.nan
-    sets = [_whole("held-out samples", held_out), _whole("random rows", noise)]
+    sets = [_whole(name, held_out), _whole("random rows", noise)]
     sets += [_whole(f"held-out x {scale:g}", _scaled(few, numbers, scale)) for scale in SCALES]
     if predict is not None and numbers.all():
         boundary = boundary_rows(np.nan_to_num(few), predict=predict, rng=rng)

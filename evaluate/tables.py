@@ -181,11 +181,10 @@ def _summary(graph: GraphVerdict) -> str:
         return f"{graph.verdict}, {graph.reason}"
     held_out = graph.comparisons[0]
     if held_out.flips is None:
-        return (
-            f"pass, greatest error {held_out.max_error:.3g} in {held_out.rows} held-out samples, in units of the target"
-        )
+        what = f"{held_out.rows} {held_out.input_set}"
+        return f"pass, greatest error {held_out.max_error:.3g} in {what}, in units of the target"
     share, bound = held_out.unflippable_share or 0.0, held_out.flip_rate_upper_95 or 0.0
     return (
-        f"pass, {held_out.flips} flips in {held_out.rows} held-out samples "
+        f"pass, {held_out.flips} flips in {held_out.rows} {held_out.input_set} "
         f"(at 95 % confidence below {100 * bound:.2f} %), {100 * share:.2f} % of them certified unflippable"
     )
