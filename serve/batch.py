@@ -21,8 +21,8 @@ class Options:
     With a bundle of tables, SOURCE is a .csv or .parquet file; its columns are kept, and the prediction and an error
     per row stand beside them.
 
-    A file that cannot be read is a row with an error. Interrupted work is kept in OUT.parts, and the same command goes
-    on from there. Exit status: 0 done, 2 trouble, 130 interrupted.
+    A file that cannot be read is a row with an error; if all are, that is trouble. Interrupted work on files is kept in
+    OUT.parts, and the same command goes on from there. Exit status: 0 done, 2 trouble, 130 interrupted.
     """
 
     bundle: tyro.conf.Positional[Path]
@@ -93,6 +93,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"interrupted: {kept}; {again}\n")
         return 130
     sys.stdout.write(_as_json(report) if options.json else _as_text(report))
+    if report.errors == report.files:
+        sys.stderr.write(
+            f"error: none of the {report.files} files could be predicted; the error column of {report.out} says why\n"
+        )
+        return 2
     return 0
 
 

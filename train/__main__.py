@@ -1,5 +1,6 @@
 """The command line of training: `python -m train list` and `python -m train run RECIPE`."""
 
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -94,6 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args=arguments,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # curves are drawn in characters that not every terminal has
     if isinstance(command, ListCommand):
         print(_recipes_json() if command.json else _recipes_table())
         return 0

@@ -473,3 +473,15 @@ def test_real_photos_get_the_classifiers_labels(tmp_path: Path) -> None:
             expected = read_verdicts(classifier.manifest, outputs)[0]
             assert row["label"] == expected.label
             np.testing.assert_allclose(row["probability"], expected.probability, rtol=1e-5)
+
+
+def test_no_file_that_can_be_read_is_trouble(
+    tiny_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "fake.png").write_text("no image", encoding="utf-8")
+    out = tmp_path / "out.csv"
+    assert main([str(tiny_path), str(tmp_path / "fake.png"), "--out", str(out), "--provider", "cpu"]) == 2
+    assert (
+        f"error: none of the 1 files could be predicted; the error column of {out} says why" in capsys.readouterr().err
+    )
+    assert out.exists()

@@ -154,3 +154,11 @@ def test_stopped_before_the_first_epoch_leaves_nothing(tmp_path: Path) -> None:
     assert "nothing was written" in stderr
     assert "Traceback" not in stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_terminal_without_block_characters_is_no_trouble(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "train", "run", "digits", "--epochs", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "next     python -m export" in result.stdout
