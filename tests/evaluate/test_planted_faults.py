@@ -174,7 +174,7 @@ class FrozenBatch(nn.Module):
 def test_a_static_batch_in_torchscript_is_reported(wrong_bundle: Path, evaluate: Evaluate) -> None:
     module = FrozenBatch(rebuild(read_bundle(wrong_bundle)))
     stream = io.BytesIO()
-    with pytest.warns(FutureWarning):
+    with pytest.warns((FutureWarning, DeprecationWarning)):  # before torch 2.14 the second
         torch.jit.save(torch.jit.trace(module, (torch.zeros(2, 8, 8, 1, dtype=torch.uint8),)), stream)
     replace_file(wrong_bundle, "graph.torchscript.pt", stream.getvalue())
     code, out, _ = evaluate("parity", str(wrong_bundle))
