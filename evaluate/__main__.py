@@ -5,14 +5,19 @@ import time
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import tyro
 
 from train.data_root import default_data_root
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
     from rich.status import Status
+
+T = TypeVar("T")
 
 
 class CommandError(ValueError):
@@ -120,7 +125,7 @@ def main(args: list[str] | None = None) -> int:
 def _parity(command: Parity, status: "Status") -> int:
     from evaluate.certificate import write_certificate
     from evaluate.judge import certify
-    from evaluate.tables import print_certificate, stdout_console
+    from evaluate.tables import print_certificate
     from serve.bundle import read_bundle
 
     if command.samples < 1:
@@ -136,9 +141,7 @@ def _parity(command: Parity, status: "Status") -> int:
         on_step=status.update,
     )
     status.stop()
-    if command.json != Path("-"):
-        print_certificate(certificate, stdout_console())
-    _write_json(certificate, command.json)
+    _report(certificate, print_certificate, command.json)
     if command.certificate:
         try:
             path = write_certificate(certificate, command.bundle)
@@ -153,21 +156,19 @@ def _parity(command: Parity, status: "Status") -> int:
 
 def _accuracy(command: Accuracy, status: "Status") -> int:
     from evaluate.accuracy import measure_accuracy
-    from evaluate.tables import print_accuracy, stdout_console
+    from evaluate.tables import print_accuracy
     from serve.bundle import read_bundle
 
     status.update("running the test split")
     accuracy = measure_accuracy(read_bundle(command.bundle), data_root=command.data_root, provider=command.provider)
     status.stop()
-    if command.json != Path("-"):
-        print_accuracy(accuracy, stdout_console())
-    _write_json(accuracy, command.json)
+    _report(accuracy, print_accuracy, command.json)
     return 0
 
 
 def _bench(command: Bench, status: "Status") -> int:
     from evaluate.bench import bench_bundle
-    from evaluate.tables import print_bench, stdout_console
+    from evaluate.tables import print_bench
     from serve.bundle import read_bundle
 
     if command.rounds < 1 or not command.batch_sizes or min(command.batch_sizes) < 1:
@@ -182,22 +183,25 @@ def _bench(command: Bench, status: "Status") -> int:
         on_step=status.update,
     )
     status.stop()
-    if command.json != Path("-"):
-        print_bench(bench, stdout_console())
-    _write_json(bench, command.json)
+    _report(bench, print_bench, command.json)
     return 0
 
 
-def _write_json(record: object, path: Path | None) -> None:
-    if path is None:
-        return
+def _report(record: T, print_table: "Callable[[T, Console], None]", json: Path | None) -> None:
+    """Print a table, and write JSON where it is asked for: to a file as well, or to stdout instead."""
     import msgspec
 
+    from evaluate.tables import stdout_console
+
+    if json != Path("-"):
+        print_table(record, stdout_console())
+    if json is None:
+        return
     content = msgspec.json.format(msgspec.json.encode(record), indent=2)
-    if path == Path("-"):
+    if json == Path("-"):
         print(content.decode())
     else:
-        path.write_bytes(content + b"\n")
+        json.write_bytes(content + b"\n")
 
 
 if __name__ == "__main__":
