@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from evaluate.compare import decide, decision_margin, interval
 from evaluate.inputs import LARGEST_BATCH
-from evaluate.runners import RUN_ERRORS, candidates, eager_runner, run_batches
+from evaluate.runners import RUN_ERRORS, candidates, eager_runner
 from evaluate.source import check_dataset
 from export.deployable import rebuild, to_float64
+from export.module_runner import run_batches
 from serve.bundle import Bundle, BundleError
 from serve.devices import Choice
 from serve.parity import numeric_parity

@@ -17,9 +17,10 @@ from evaluate.certificate import Certificate, Check, Comparison, GraphVerdict, S
 from evaluate.compare import decide, decision_parity, vacuity
 from evaluate.contract import golden_checks, label_check, structure_checks
 from evaluate.inputs import LARGEST_BATCH, InputSet, image_input_sets, table_input_sets
-from evaluate.runners import RUN_ERRORS, Candidate, candidates, eager_runner, run_batches
+from evaluate.runners import RUN_ERRORS, Candidate, candidates, eager_runner
 from evaluate.source import HeldOut, golden_of, held_out_rows
 from export.deployable import rebuild, to_float64
+from export.module_runner import run_batches
 from serve.bundle import SCHEMA_VERSION, Bundle
 from serve.devices import Choice, usable_cpus
 from serve.parity import MAX_FACTOR, RMSE_FACTOR, numeric_parity

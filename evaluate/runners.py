@@ -1,14 +1,11 @@
 """Everything that can run a bundle's graphs, behind one seam: `serve.runner.Runner`."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
+from export.module_runner import ModuleRunner
 from export.to_torchscript import load_torchscript
 from serve.bundle import Bundle, BundleError, FileEntry, Precision
 from serve.devices import Choice, Provider, ProviderError, choose_provider
@@ -16,21 +13,6 @@ from serve.onnx_runner import ORT_ERRORS, OnnxRunner
 from serve.runner import Runner
 
 RUN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, torch.jit.Error)
-
-
-class ModuleRunner:
-    """Runs a torch module, eager or TorchScript, on the CPU."""
-
-    def __init__(self, module: nn.Module, *, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> None:
-        self._module = module
-        self._inputs = inputs
-        self._outputs = outputs
-
-    def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Run one batch."""
-        with torch.inference_mode():
-            results = self._module(*(torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in self._inputs))
-        return {name: result.numpy() for name, result in zip(self._outputs, results, strict=True)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -135,19 +117,3 @@ def _torchscript(bundle: Bundle, entry: FileEntry) -> Candidate:
         runner=runner,
         fault=fault,
     )
-
-
-def run_batches(runner: Runner, inputs: Mapping[str, NDArray[Any]], *, batch_size: int) -> dict[str, NDArray[Any]]:
-    """Run any number of rows, ``batch_size`` at a time, and return the outputs of all of them.
-
-    Args:
-        runner: What runs a batch.
-        inputs: Arrays by name, ``(rows, …)``, at least one row.
-        batch_size: Rows of one run; the last one may be shorter.
-    """
-    rows = len(next(iter(inputs.values())))
-    chunks = [
-        runner.run({name: values[start : start + batch_size] for name, values in inputs.items()})
-        for start in range(0, rows, batch_size)
-    ]
-    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}

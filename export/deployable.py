@@ -6,16 +6,12 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from serve.bundle import Bundle, BundleError, Feature, ImagePreprocessing, Task, TensorSpec
 from train.models.inputs import build_input
 from train.run import RunError, build_network
-
-EVALUATION_BATCH = 64
 
 
 class Deployable(nn.Module):
@@ -64,25 +60,6 @@ def output_specs(task: Task, labels: tuple[str, ...]) -> tuple[TensorSpec, ...]:
     names = ("prediction",) if task == "regression" else ("logits", "probabilities")
     width = 1 if task == "binary-classification" else len(labels)
     return tuple(TensorSpec(name=name, dtype="float32", shape=("batch", width)) for name in names)
-
-
-def run_module(module: nn.Module, inputs: NDArray[Any], names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    """Run an eager module over any number of rows, a few at a time.
-
-    Args:
-        module: In evaluation mode; returns one tensor per name.
-        inputs: ``(batch, …)``.
-        names: Names of the outputs.
-
-    Returns:
-        One array per name, ``(batch, …)``, in the module's own dtype.
-    """
-    with torch.inference_mode():
-        chunks: list[tuple[Tensor, ...]] = [
-            module(torch.from_numpy(np.ascontiguousarray(inputs[start : start + EVALUATION_BATCH])))
-            for start in range(0, len(inputs), EVALUATION_BATCH)
-        ]
-    return {name: torch.cat([chunk[index] for chunk in chunks]).numpy() for index, name in enumerate(names)}
 
 
 def to_float64(module: nn.Module) -> nn.Module:

@@ -16,10 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from export.deployable import run_module, to_float64
+from export.deployable import to_float64
 from export.errors import ExportError
 from export.formats import FORMATS
 from export.model_card import model_card
+from export.module_runner import ModuleRunner, run_batches
 from serve.bundle import (
     CERTIFICATE,
     MANIFEST,
@@ -41,6 +42,7 @@ from serve.golden import Golden, encode_golden
 from train.write import swap_directory
 
 _EXAMPLE_ROWS = 2
+_GOLDEN_BATCH = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -119,11 +121,12 @@ def write_bundle(
 
 def golden_of(draft: Draft) -> Golden:
     """Run the golden inputs through the eager module, in float32 and in float64."""
-    names = tuple(spec.name for spec in draft.outputs)
+    inputs = {draft.inputs[0].name: draft.golden_inputs}
+    names = {"inputs": tuple(inputs), "outputs": tuple(spec.name for spec in draft.outputs)}
     return Golden(
-        inputs={draft.inputs[0].name: draft.golden_inputs},
-        reference=run_module(to_float64(draft.module), draft.golden_inputs, names),
-        eager=run_module(draft.module, draft.golden_inputs, names),
+        inputs=inputs,
+        reference=run_batches(ModuleRunner(to_float64(draft.module), **names), inputs, batch_size=_GOLDEN_BATCH),
+        eager=run_batches(ModuleRunner(draft.module, **names), inputs, batch_size=_GOLDEN_BATCH),
         class_index=draft.golden_class_index,
         kind=draft.golden_kind,
     )

@@ -32,7 +32,8 @@ from serve.body import RECEIVE_S, BodyReader, Workers
 from serve.classifier import SMALL_PIXELS, Classifier
 from serve.devices import usable_cpus
 from serve.guard import Guard
-from serve.oip import decode_request, encode_response
+from serve.oip import decode_request
+from serve.oip_response import encode_response
 from serve.preprocess import MAX_PIXELS, ImageError, ImageTooLargeError
 from serve.table_body import decode_table
 from serve.verdict import read_verdicts

@@ -1,13 +1,14 @@
 """What a server and its models say of themselves, in the words of the Open Inference Protocol and Triton."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from serve.answer import Answer
-from serve.bundle import TensorSpec
+from serve.bundle import Feature, TensorSpec
 from serve.classifier import Classifier
-from serve.oip import DATATYPES
+from serve.oip_response import DATATYPES
 
 PLATFORM = "onnxruntime_onnx"
 VERSION = "1"
@@ -35,6 +36,7 @@ def model_metadata(classifier: Classifier) -> dict[str, Any]:
         "parameters": {
             "task": manifest.task,
             "labels": list(manifest.labels),
+            **({"features": [_feature(feature) for feature in manifest.features]} if manifest.features else {}),
             "bundle_sha256": manifest.sha256,
             "provider": classifier.provider,
             "precision": classifier.precision,
@@ -87,6 +89,10 @@ def provenance_headers(parameters: Mapping[str, str | int | float]) -> dict[str,
 
 def _tensors(specs: Iterable[TensorSpec]) -> list[dict[str, Any]]:
     return [{"name": spec.name, "datatype": DATATYPES[spec.dtype], "shape": _sizes(spec.shape)} for spec in specs]
+
+
+def _feature(feature: Feature) -> dict[str, Any]:
+    return {key: value for key, value in asdict(feature).items() if value}
 
 
 def _config_tensors(specs: Iterable[TensorSpec]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Open Inference Protocol v2: infer requests and responses as bytes, JSON and binary tensors; no sockets, no models.
+"""Open Inference Protocol v2: infer requests as bytes, JSON and binary tensors; no sockets, no models.
 
 Source: github.com/kserve/open-inference-protocol and Triton's binary tensor and classification extensions.
 """
@@ -6,7 +6,7 @@ Source: github.com/kserve/open-inference-protocol and Triton's binary tensor and
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -16,15 +16,9 @@ from numpy.typing import NDArray
 
 from serve.answer import RequestError
 from serve.bundle import Manifest, TensorSpec
+from serve.oip_response import DATATYPES, InferRequest, RequestedOutput
 from serve.signature import check_inputs, describe_shape
 
-DATATYPES = {
-    "uint8": "UINT8",
-    "int64": "INT64",
-    "float16": "FP16",
-    "float32": "FP32",
-    "float64": "FP64",
-}
 _DTYPES = {datatype: dtype for dtype, datatype in DATATYPES.items()}
 _NOT_JSON = (b"NaN", b"Infinity")
 _MARK = b'"\x7f'  # the delete character, which no name or number has
@@ -36,38 +30,6 @@ _MAX_QUOTES = 20_000
 _MAX_PARAMETERS_BYTES = 64 << 10
 _MAX_SHAPE_BYTES = 1 << 10
 _MAX_INT64 = 2**63 - 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestedOutput:
-    """One output that a request asks for.
-
-    Attributes:
-        name: Which.
-        binary: Whether it is sent as bytes after the JSON.
-        classes: How many of the highest values are sent as ``value:index:label``, or None for the tensor itself.
-    """
-
-    name: str
-    binary: bool
-    classes: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class InferRequest:
-    """A request, decoded and checked.
-
-    Attributes:
-        id: What the response repeats, or None.
-        inputs: Arrays by input name, ``(rows, …)``.
-        outputs: What is asked for, in this order.
-        deadline_s: Seconds after which it is not worth running, or None.
-    """
-
-    id: str | None
-    inputs: dict[str, NDArray[Any]]
-    outputs: tuple[RequestedOutput, ...]
-    deadline_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -157,49 +119,6 @@ def decode_request(body: bytes, *, header_length: int | None, manifest: Manifest
         outputs=_requested(head, parameters, manifest),
         deadline_s=timeout_us / 1e6 if timeout_us else None,
     )
-
-
-def encode_response(
-    request: InferRequest,
-    outputs: Mapping[str, NDArray[Any]],
-    *,
-    manifest: Manifest,
-    parameters: Mapping[str, str | int | float],
-) -> tuple[bytes, int | None]:
-    """Encode the answer to a request.
-
-    NaN and infinity in JSON stand as ``NaN`` and ``Infinity``, as Triton writes them: strict JSON has no word for them.
-
-    Returns:
-        The body, and the length of its JSON where binary tensors follow it.
-    """
-    described: list[dict[str, Any]] = []
-    binary: list[bytes] = []
-    plain = True
-    for wanted in request.outputs:
-        values = outputs[wanted.name]
-        if wanted.classes is not None:
-            entries, shape = _top_classes(values, wanted.classes, manifest.labels)
-            datatype, content = "BYTES", b"".join(len(e).to_bytes(4, "little") + e for e in entries)
-        else:
-            entries, shape = [], list(values.shape)
-            datatype, content = DATATYPES[values.dtype.name], b""
-        entry: dict[str, Any] = {"name": wanted.name, "datatype": datatype, "shape": shape}
-        if wanted.binary:
-            content = content or np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).tobytes()
-            entry["parameters"] = {"binary_data_size": len(content)}
-            binary.append(content)
-        elif wanted.classes is not None:
-            entry["data"] = [e.decode() for e in entries]
-        else:
-            plain = plain and bool(np.isfinite(values).all())
-            entry["data"] = values.ravel().tolist()
-        described.append(entry)
-    head = {"model_name": manifest.name, "model_version": "1", "parameters": dict(parameters), "outputs": described}
-    if request.id is not None:
-        head["id"] = request.id
-    encoded = msgspec.json.encode(head) if plain else json.dumps(head).encode()
-    return b"".join([encoded, *binary]), len(encoded) if binary else None
 
 
 def _decode_head(head: bytes) -> _Head:
@@ -372,18 +291,6 @@ def _classes(parameters: Mapping[str, Any], subject: str, spec: TensorSpec) -> i
     if len(spec.shape) != 2:
         raise RequestError(f"{subject} has parameter classification, but shape {describe_shape(spec)} holds no classes")
     return classes
-
-
-def _top_classes(values: NDArray[Any], classes: int, labels: Sequence[str]) -> tuple[list[bytes], list[int]]:
-    """Return ``value:index:label`` of the highest values of each row, best first, and the shape they stand for."""
-    order = np.argsort(-values.astype(np.float64), axis=1, kind="stable")[:, :classes]
-    named = len(labels) == values.shape[1]
-    entries = [
-        f"{float(values[row, index]):f}:{index}{':' + labels[index] if named else ''}".encode()
-        for row, indices in enumerate(order.tolist())
-        for index in indices
-    ]
-    return entries, list(order.shape)
 
 
 def _count(parameters: Mapping[str, Any], key: str, subject: str) -> int | None:

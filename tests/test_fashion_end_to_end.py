@@ -10,8 +10,9 @@ from PIL import Image
 from tritonclient.http import InferenceServerClient, InferInput
 
 from evaluate.compare import decision_margin
-from evaluate.runners import eager_runner, run_batches
+from evaluate.runners import eager_runner
 from export.deployable import rebuild, to_float64
+from export.module_runner import run_batches
 from serve.bundle import read_bundle
 from serve.parity import numeric_parity
 from tests.conftest import run_command

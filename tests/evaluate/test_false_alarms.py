@@ -11,8 +11,9 @@ from torch import nn
 
 from evaluate.inputs import LARGEST_BATCH, image_input_sets, table_input_sets
 from evaluate.judge import Truth, judge_graph
-from evaluate.runners import Candidate, ModuleRunner, run_batches
+from evaluate.runners import Candidate
 from export.deployable import Deployable, input_specs, output_specs, to_float64
+from export.module_runner import ModuleRunner, run_batches
 from export.to_onnx import export_onnx
 from serve.bundle import Feature, ImagePreprocessing
 from serve.onnx_runner import OnnxRunner

@@ -10,7 +10,8 @@ import pytest
 
 from serve.answer import RequestError, TooLargeError
 from serve.bundle import Manifest, Provenance, TensorSpec
-from serve.oip import InferRequest, RequestedOutput, decode_request, encode_response
+from serve.oip import decode_request
+from serve.oip_response import InferRequest, RequestedOutput, encode_response
 
 
 def make_manifest(*inputs: TensorSpec) -> Manifest:

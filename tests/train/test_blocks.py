@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from export.deployable import input_specs, output_specs, run_module, to_float64, wrap
+from export.deployable import input_specs, output_specs, to_float64, wrap
 from export.errors import ExportError
+from export.module_runner import ModuleRunner, run_batches
 from export.to_onnx import export_onnx
 from export.to_torchscript import export_torchscript, load_torchscript
 from serve.bundle import Feature
@@ -66,8 +67,11 @@ def to_graph(module: nn.Module, features: int, outputs: int, form: str, folder: 
 
 
 def judge(graph: Graph, module: nn.Module, rows: NDArray[np.float32]) -> NumericParity:
-    eager = run_module(module, rows, ("prediction",))["prediction"]
-    reference = run_module(to_float64(module), rows, ("prediction",))["prediction"]
+    def run(judged: nn.Module) -> NDArray[np.floating]:
+        runner = ModuleRunner(judged, inputs=("features",), outputs=("prediction",))
+        return run_batches(runner, {"features": rows}, batch_size=64)["prediction"]
+
+    eager, reference = run(module), run(to_float64(module))
     with torch.inference_mode():
         return numeric_parity(graph(rows), eager=eager, reference=reference)
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from evaluate.__main__ import main as evaluate
-from evaluate.runners import run_batches
 from export.__main__ import main as export
 from export.deployable import Deployable, input_specs, output_specs
+from export.module_runner import run_batches
 from export.to_onnx import export_onnx
 from serve.bundle import Feature
 from serve.onnx_runner import OnnxRunner
