@@ -483,6 +483,12 @@ def house_client(house: Classifier) -> Iterator[TestClient]:
         yield client
 
 
+def test_a_model_of_tables_names_its_columns(house: Classifier, house_client: TestClient) -> None:
+    parameters = house_client.get("/v2/models/house").json()["parameters"]
+    assert [feature["name"] for feature in parameters["features"]] == [f.name for f in house.manifest.features]
+    assert {"name": "alley", "categories": ["Gravel", "Pave"], "optional": True} in parameters["features"]
+
+
 def test_predict_takes_a_row_rows_and_csv(house: Classifier, house_client: TestClient) -> None:
     features = np.array([[3, 1, 0.5], [np.nan, np.nan, 2]], dtype=np.float32)
     expected = house.submit({"features": features}).result(20).outputs["prediction"][:, 0].tolist()
