@@ -14,7 +14,7 @@ import pyarrow.parquet
 import pytest
 from numpy.typing import NDArray
 
-from serve import table_job
+from serve import table_file, table_job
 from serve.answer import ModelFaultError
 from serve.batch import main
 from serve.bundle import CertificateHead, Feature, encode_sealed, read_bundle
@@ -219,7 +219,7 @@ def test_a_heading_alone_gives_a_heading(house_path: Path, tmp_path: Path) -> No
 def test_many_rows_go_in_pieces_in_order(
     house_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(table_job, "PIECE_ROWS", 10)
+    monkeypatch.setattr(table_file, "PIECE_ROWS", 10)
     monkeypatch.setattr(table_job, "SAY_EVERY_S", 0.0)
     values = np.arange(101, dtype=np.float64)
     table = pa.table({"rooms": values, "alley": [None if row != 55 else "Mud" for row in range(101)], "area": -values})
