@@ -21,7 +21,7 @@ from serve.bundle import BundleError, Manifest
 from serve.classifier import Classifier
 from serve.devices import Choice
 from serve.table import TableError, check_columns, encode_columns
-from serve.table_file import read_pieces
+from serve.table_file import PIECE_ROWS, read_pieces
 from serve.verdict import Verdict, read_verdicts
 
 SAY_EVERY_S = 10.0
