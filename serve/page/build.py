@@ -35,7 +35,6 @@ _AT_ONCE = 4
 _DELETE_EVERY_S = 300
 
 Shown = tuple[str, dict[str, float] | None, str]  # verdict or error, probabilities, details
-_NOTHING: Shown = (hint_html(), None, "")
 
 
 def build_app(classifiers: Mapping[str, Classifier], upload_folder: Path) -> tuple[Starlette, ASGIApp]:
@@ -111,6 +110,7 @@ class _Panel:
     classifier: Classifier
     proof: str
     outputs: tuple[Any, ...]
+    nothing: Shown
 
     def on(self, listener: Callable[..., Any], answer: Callable[..., Shown], *inputs: gr.Image) -> None:
         """Connect an event; files arrive as they were uploaded, not as Gradio would convert them."""
@@ -144,6 +144,7 @@ def _lay_out(classifier: Classifier) -> None:
         _html(tables_html(classifier.name))
         return
     pad = None
+    hint = hint_html(drawing=manifest.preprocessing.drawing)
     with gr.Row():
         with gr.Column(min_width=300), gr.Tabs():
             if manifest.preprocessing.drawing:
@@ -163,12 +164,12 @@ def _lay_out(classifier: Classifier) -> None:
                 again = gr.Button("Predict", variant="primary")
         with gr.Column(min_width=300):
             outputs = (
-                _html(hint_html(), name="fx-answer"),
+                _html(hint, name="fx-answer"),
                 gr.Label(label="Probabilities", num_top_classes=10, show_heading=False),
                 _html(""),
             )
             _html(closed_set_html(manifest.labels))
-    panel = _Panel(classifier=classifier, proof=certified(classifier.bundle), outputs=outputs)
+    panel = _Panel(classifier=classifier, proof=certified(classifier.bundle), outputs=outputs, nothing=(hint, None, ""))
     if pad is not None:
         _connect_pad(panel, pad)
     _connect_image(panel, image, again)
@@ -180,13 +181,13 @@ def _connect_pad(panel: _Panel, pad: gr.HTML) -> None:
         return panel.show("Drawing", lambda: see_drawing(panel.classifier, _sent(event, "image")))
 
     panel.on(pad.submit, drawn)
-    panel.on(pad.clear, lambda: _NOTHING)
+    panel.on(pad.clear, lambda: panel.nothing)
 
 
 def _connect_image(panel: _Panel, image: gr.Image, again: gr.Button) -> None:
     def changed(file: object) -> Shown:
         if file is None:
-            return _NOTHING
+            return panel.nothing
         path = file.get("path") if isinstance(file, dict) else None
         if not isinstance(path, str):
             return _error("The image arrived without a file; upload it again.")

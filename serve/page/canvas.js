@@ -32,7 +32,7 @@ function stroke(from, to) {
 
 function send() {
   waiting = null;
-  if (drawn) trigger("submit", { image: canvas.toDataURL("image/png") });
+  trigger("submit", { image: drawn ? canvas.toDataURL("image/png") : null });
 }
 
 canvas.addEventListener("pointerdown", (event) => {

@@ -56,8 +56,10 @@ def see_drawing(classifier: Classifier, data_url: object) -> Seen:
     """Predict what the drawing canvas sent.
 
     Raises:
-        RequestError: it is no PNG in a data URL.
+        RequestError: it is None, as an empty canvas sends, or no PNG in a data URL.
     """
+    if data_url is None:
+        raise RequestError("there is no drawing yet; draw on the black square first")
     if not isinstance(data_url, str) or not data_url.startswith(_PNG_URL):
         raise RequestError("the drawing is no PNG image, but the canvas sends one; reload the page and draw again")
     try:

@@ -127,9 +127,10 @@ def provenance_html(answer: Answer, classifier: Classifier, proof: str) -> str:
     return f'<dl class="fx-provenance">{provenance}</dl>'
 
 
-def hint_html() -> str:
+def hint_html(*, drawing: bool) -> str:
     """Say how to begin, where the answer will stand."""
-    return '<p class="fx-note">The answer appears here: draw, give an image, or click an example.</p>'
+    ways = "draw, give an image, or click an example" if drawing else "give an image, or click an example"
+    return f'<p class="fx-note">The answer appears here: {ways}.</p>'
 
 
 def error_html(message: str) -> str:

@@ -73,6 +73,8 @@ def test_a_drawn_digit_is_recognised(visit: Visit, served: Served, digit: int) -
     visit.page.get_by_role("button", name="Clear").click()
     expect(visit.page.locator(".fx-verdict")).to_have_count(0)
     assert np.asarray(Image.open(io.BytesIO(drawn(visit.page))).convert("L")).max() == 0
+    visit.page.locator(".fx-predict").click()
+    expect(visit.page.locator(".fx-error")).to_have_text("There is no drawing yet; draw on the black square first.")
     assert visit.foreign() == []
 
 

@@ -123,9 +123,12 @@ def test_a_drawing_is_predicted_from_its_very_bytes(color: Classifier) -> None:
         url = "data:image/png;base64," + base64.b64encode(data).decode()
         reply = await client.ask("submit", [], {"image": url})
         assert reply.probabilities == expected.values
-        for wrong in (None, [], {"image": 7}, {"image": "http://127.0.0.1:9/x.png"}):
+        for wrong in ({"image": 7}, {"image": "http://127.0.0.1:9/x.png"}):
             reply = await client.ask("submit", [], wrong)
             assert reply.text.startswith("The drawing is no PNG image")
+        for empty in (None, [], {"image": None}):
+            reply = await client.ask("submit", [], empty)
+            assert reply.text == "There is no drawing yet; draw on the black square first."
         assert (await client.ask("clear", [])).probabilities is None
 
     on_page(act, color)

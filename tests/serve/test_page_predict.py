@@ -22,6 +22,7 @@ from serve.page.show import (
     details_html,
     escaped,
     examples_html,
+    hint_html,
     png_url,
     title_html,
     verdict_html,
@@ -85,7 +86,7 @@ def test_a_drawing_may_have_a_million_pixels(tiny: Classifier) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (None, "The drawing is no PNG image, but the canvas sends one; reload the page and draw again."),
+        (None, "There is no drawing yet; draw on the black square first."),
         (
             "http://127.0.0.1:9/x.png",
             "The drawing is no PNG image, but the canvas sends one; reload the page and draw again.",
@@ -245,3 +246,8 @@ def test_a_model_without_images_refuses_them(tmp_path: Path) -> None:
         found = seen_or_sentence(lambda: see_drawing(classifier, url(drawing())))
     assert isinstance(found, str)
     assert found.startswith("Model tabular takes no images, but features float32")
+
+
+@pytest.mark.parametrize(("drawing", "begin"), [(True, "draw, give an image"), (False, "give an image")])
+def test_the_hint_speaks_of_drawing_only_where_one_can_draw(drawing: bool, begin: str) -> None:
+    assert f"appears here: {begin}, or click" in hint_html(drawing=drawing)
