@@ -1,7 +1,5 @@
 """The data sets: read, checked against their digests, split, and prepared exactly as serving prepares an image."""
 
-import hashlib
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,23 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from serve.preprocess import prepare_arrays
-from train.dataset import DataError, Dataset, MissingDataError, Split, make_dataset
+from train.dataset import DataError, Dataset, Split, make_dataset
+from train.fashion_mnist import read_fashion_mnist
 from train.food import read_food
 from train.recipes.recipe import Recipe
 from train.tables import TABLES, Rows
 
 DIGITS_SPLIT_SEED = 0
 DIGITS_TEST_SHARE = 0.2
-
-# Size in bytes and sha256 of the unpacked files. Source: zalandoresearch/fashion-mnist, whose .gz files have the md5
-# sums that torchvision.datasets.FashionMNIST checks.
-FASHION_MNIST_FILES = {
-    "train-images-idx3-ubyte": (47_040_016, "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"),
-    "train-labels-idx1-ubyte": (60_008, "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"),
-    "t10k-images-idx3-ubyte": (7_840_016, "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"),
-    "t10k-labels-idx1-ubyte": (10_008, "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"),
-}
-FASHION_MNIST_HOME = "github.com/zalandoresearch/fashion-mnist"
 
 
 def load_dataset(recipe: Recipe, data_root: Path, *, download: bool = True) -> Dataset:
@@ -92,29 +81,6 @@ def read_digits(data_root: Path, download: bool = True) -> Dataset:  # noqa: ARG
     )
 
 
-def read_fashion_mnist(data_root: Path, download: bool = True) -> Dataset:
-    """Read Fashion-MNIST, 60,000 + 10,000 images of 28x28; it is downloaded when it is not there.
-
-    Raises:
-        DataError: a file is damaged, or missing and cannot be downloaded.
-    """
-    raw = data_root / "FashionMNIST" / "raw"
-    if any(not (raw / name).is_file() for name in FASHION_MNIST_FILES):
-        if not download:
-            raise MissingDataError(
-                f"Fashion-MNIST is not in {raw}; give --data-root where it is, or train once to download it"
-            )
-        _download_fashion_mnist(data_root)
-    _check_fashion_mnist(raw)
-    from torchvision.datasets import FashionMNIST  # type: ignore[import-untyped]
-
-    def split(*, train: bool) -> Split:
-        source = FashionMNIST(data_root, train=train, download=False)
-        return Split(inputs=source.data.numpy()[..., np.newaxis], targets=source.targets.numpy())
-
-    return make_dataset("fashion-mnist", split(train=True), split(train=False))
-
-
 def _table_reader(name: str, make: Callable[[], tuple[Rows, Rows]]) -> Callable[[Path, bool], Dataset]:
     def read(data_root: Path, download: bool = True) -> Dataset:  # noqa: ARG001 - tables are made, not read
         train, test = make()
@@ -123,54 +89,9 @@ def _table_reader(name: str, make: Callable[[], tuple[Rows, Rows]]) -> Callable[
     return read
 
 
-def read_pizza_steak_sushi(data_root: Path, download: bool = True) -> Dataset:
-    """Read the photos of pizza, steak and sushi; see `train.food`."""
-    return read_food(data_root, download)
-
-
 DATASETS: dict[str, Callable[[Path, bool], Dataset]] = {
     "digits": read_digits,
     "fashion-mnist": read_fashion_mnist,
-    "pizza-steak-sushi": read_pizza_steak_sushi,
+    "pizza-steak-sushi": read_food,
     **{name: _table_reader(name, make) for name, make in TABLES.items()},
 }
-
-
-def _check_fashion_mnist(raw: Path) -> None:
-    for name, (size_bytes, sha256) in FASHION_MNIST_FILES.items():
-        path = raw / name
-        found_bytes = path.stat().st_size
-        if found_bytes != size_bytes:
-            raise DataError(
-                f"{path} has {found_bytes:,} bytes, but {size_bytes:,} were expected; "
-                "delete it and run again to download it"
-            )
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != sha256:
-            raise DataError(
-                f"{path} has sha256 {found[:12]}…, but {sha256[:12]}… was expected; "
-                "delete it and run again to download it"
-            )
-
-
-def _download_fashion_mnist(data_root: Path) -> None:
-    """Download into a temporary sibling, check, then move: a download that fails leaves nothing half-done."""
-    from torchvision.datasets import FashionMNIST
-
-    raw = data_root / "FashionMNIST" / "raw"
-    try:
-        raw.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=data_root, prefix=".download-") as folder:
-            FashionMNIST(folder, download=True)
-            downloaded = Path(folder) / "FashionMNIST" / "raw"
-            _check_fashion_mnist(downloaded)
-            for name in FASHION_MNIST_FILES:
-                if not (raw / name).is_file():
-                    (downloaded / name).replace(raw / name)
-    except (OSError, RuntimeError, EOFError) as error:
-        reason = " ".join(str(error).split())
-        raise MissingDataError(
-            f"Fashion-MNIST is not in {raw} and cannot be downloaded ({reason}); "
-            f"put the four unpacked files of {FASHION_MNIST_HOME} there, or give --data-root where they are"
-        ) from error

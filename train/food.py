@@ -1,6 +1,5 @@
 """The photos of pizza, steak and sushi: one folder per split and class, decoded and resized as serving does it."""
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -8,20 +7,21 @@ from numpy.typing import NDArray
 
 from serve.preprocess import ImageError, prepare_bytes
 from train.dataset import DataError, Dataset, MissingDataError, Split
+from train.food_download import SOURCE, SPLITS, digest_photos, download_food
 from train.recipes.food import FOOD_LABELS, FOOD_PREPROCESSING
 
 NAME = "pizza-steak-sushi"
 FOLDER = "pizza_steak_sushi"
 SUFFIXES = (".jpg", ".jpeg", ".png")
-SOURCE = "https://github.com/mrdbourke/pytorch-deep-learning/raw/main/data/pizza_steak_sushi.zip"
 
 
-def read_food(data_root: Path, download: bool = True) -> Dataset:  # noqa: ARG001 - photos are not downloaded here
+def read_food(data_root: Path, download: bool = True) -> Dataset:
     """Read the photos below ``pizza_steak_sushi/{train,test}/{pizza,steak,sushi}``, sorted by class and name.
 
     Args:
         data_root: The folder that holds ``pizza_steak_sushi``.
-        download: Not used: the photos belong to their authors and are fetched by hand.
+        download: Whether they may be downloaded where that folder does not exist. One that exists is the user's own:
+            it may hold other photos, and nothing is added to it.
 
     Returns:
         Images ``(rows, 64, 64, 3)``; the digest is over the names and bytes of the files.
@@ -31,19 +31,20 @@ def read_food(data_root: Path, download: bool = True) -> Dataset:  # noqa: ARG00
         DataError: a file that does not belong there, or that is no image.
     """
     folder = data_root / FOLDER
-    digest = hashlib.sha256()
-    train, test = (_read_split(folder, name, digest) for name in ("train", "test"))
-    return Dataset(name=NAME, train=train, test=test, sha256=digest.hexdigest())
+    if download and not folder.exists():
+        download_food(folder)
+    contents: list[tuple[str, bytes]] = []
+    train, test = (_read_split(folder, name, contents) for name in SPLITS)
+    return Dataset(name=NAME, train=train, test=test, sha256=digest_photos(contents))
 
 
-def _read_split(folder: Path, name: str, digest: "hashlib._Hash") -> Split:
+def _read_split(folder: Path, name: str, contents: list[tuple[str, bytes]]) -> Split:
     files = [(file, index) for index, label in enumerate(FOOD_LABELS) for file in _list_images(folder / name / label)]
     _refuse_strays(folder / name)
     images: list[NDArray[np.uint8]] = []
     for file, _ in files:
         content = file.read_bytes()
-        digest.update(f"{file.relative_to(folder).as_posix()}\0{len(content)}\0".encode())
-        digest.update(content)
+        contents.append((file.relative_to(folder).as_posix(), content))
         try:
             images.append(prepare_bytes(content, FOOD_PREPROCESSING))
         except ImageError as error:

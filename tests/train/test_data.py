@@ -1,11 +1,8 @@
 """Data sets: what is read, and what is said when it cannot be."""
 
 import gzip
-import http.server
-import socket
+import hashlib
 import struct
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,15 +11,18 @@ import pytest
 from sklearn.datasets import load_digits
 from torchvision.datasets import FashionMNIST
 
-from train.data import FASHION_MNIST_FILES, load_dataset, majority_share, read_digits, read_fashion_mnist
+from tests.train.archive_server import serve_archives
+from train import fashion_mnist
+from train.data import load_dataset, majority_share, read_digits
 from train.dataset import DataError, Split
+from train.fashion_mnist import FILES, read_fashion_mnist
 from train.recipes.registry import RECIPES
 
 
 def write_idx_files(raw: Path, *, rows: int = 2) -> None:
     """Write the four files of Fashion-MNIST in the right format, but with a few made-up rows."""
     raw.mkdir(parents=True)
-    for name in FASHION_MNIST_FILES:
+    for name in FILES:
         if "images" in name:
             content = struct.pack(">iiii", 2051, rows, 28, 28) + bytes(rows * 28 * 28)
         else:
@@ -95,7 +95,7 @@ def test_fashion_mnist(data_root: Path) -> None:
 def test_damaged_fashion_mnist_is_named(data_root: Path, tmp_path: Path, change: str, message: str) -> None:
     raw = tmp_path / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)
-    for name in FASHION_MNIST_FILES:
+    for name in FILES:
         (raw / name).symlink_to(data_root / "FashionMNIST" / "raw" / name)
     victim = raw / "t10k-labels-idx1-ubyte"
     content = victim.read_bytes()
@@ -111,56 +111,6 @@ def test_other_data_in_the_right_format_is_refused(tmp_path: Path) -> None:
         read_fashion_mnist(tmp_path)
 
 
-@pytest.fixture
-def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Folder that torchvision downloads Fashion-MNIST from, over HTTP."""
-    folder = tmp_path / "mirror"
-    folder.mkdir()
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *args: object) -> None:
-            super().__init__(*args, directory=str(folder))  # type: ignore[arg-type]
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the signature of the base class
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        monkeypatch.setattr(FashionMNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
-        yield folder
-        server.shutdown()
-        thread.join()
-
-
-def test_missing_data_that_cannot_be_downloaded_says_how_to_get_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))  # bound and not listening: nobody else gets the port, and nobody answers
-        monkeypatch.setattr(FashionMNIST, "mirrors", [f"http://127.0.0.1:{closed.getsockname()[1]}/"])
-        check_missing_data(tmp_path / "data")
-
-
-def check_missing_data(root: Path) -> None:
-    with pytest.raises(
-        DataError,
-        match=r"Fashion-MNIST is not in .*raw and cannot be downloaded \(.*refused.*\); put the four unpacked files of "
-        r"github.com/zalandoresearch/fashion-mnist there, or give --data-root where they are",
-    ):
-        read_fashion_mnist(root)
-    assert [path.name for path in root.rglob("*") if path.is_file() or path.name.startswith(".")] == []
-
-
-def test_wrong_download_is_never_used(tmp_path: Path, mirror: Path) -> None:
-    root = tmp_path / "data"
-    for name in FASHION_MNIST_FILES:
-        (mirror / f"{name}.gz").write_bytes(gzip.compress(b"something else"))
-    with pytest.raises(DataError, match=r"cannot be downloaded \(.*corrupted.*\)"):
-        read_fashion_mnist(root)
-    assert [path for path in root.rglob("*") if path.is_file()] == []
-
-
 def test_data_root_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no directory")
     with pytest.raises(DataError, match=r"Fashion-MNIST is not in .* and cannot be downloaded \(.*Not a directory.*\)"):
@@ -168,17 +118,28 @@ def test_data_root_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_download_is_moved_into_place(
-    data_root: Path, tmp_path: Path, mirror: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_real_files_are_downloaded_in_full(
+    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from torchvision.datasets.utils import calculate_md5
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with serve_archives() as server:
+        for name in FILES:
+            content = gzip.compress((data_root / "FashionMNIST" / "raw" / name).read_bytes(), compresslevel=1)
+            server.files[f"/{name}.gz"] = content
+            digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+            monkeypatch.setitem(fashion_mnist.ARCHIVE_MD5, name, digest)
+        monkeypatch.setattr(fashion_mnist, "MIRRORS", (server.url,))
+        server.breaks = [1_000_000]
+        dataset = read_fashion_mnist(tmp_path / "data")
+    assert dataset.sha256 == read_fashion_mnist(data_root).sha256
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == set(FILES)
 
-    resources = []
-    for name in FASHION_MNIST_FILES:
-        archive = mirror / f"{name}.gz"
-        archive.write_bytes(gzip.compress((data_root / "FashionMNIST" / "raw" / name).read_bytes(), compresslevel=1))
-        resources.append((archive.name, calculate_md5(archive)))
-    monkeypatch.setattr(FashionMNIST, "resources", resources)
-    root = tmp_path / "data"
-    assert len(read_fashion_mnist(root).train) == 60_000
-    assert {path.name for path in root.rglob("*") if path.is_file()} == set(FASHION_MNIST_FILES)
+
+def test_rows_are_those_that_torchvision_reads(data_root: Path) -> None:
+    ours = read_fashion_mnist(data_root)
+    for split, train in ((ours.train, True), (ours.test, False)):
+        theirs = FashionMNIST(data_root, train=train)
+        assert np.array_equal(split.inputs[..., 0], theirs.data.numpy())
+        assert np.array_equal(split.targets, theirs.targets.numpy())
+    archives = {f"{name}.gz": md5 for name, md5 in fashion_mnist.ARCHIVE_MD5.items()}
+    assert archives == dict(FashionMNIST.resources)

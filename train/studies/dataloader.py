@@ -15,7 +15,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from train.data import read_digits, read_fashion_mnist
+from train.data import read_digits
+from train.fashion_mnist import read_fashion_mnist
 from train.studies.result import Cell, Curve, StudyResult, as_verdict
 
 ROWS, SIZE = 4000, 64

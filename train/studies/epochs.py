@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from train.data import read_fashion_mnist
+from train.fashion_mnist import read_fashion_mnist
 from train.studies.digits import Rows, fit_network, measure, read_rows
 from train.studies.result import Cell, Curve, StudyResult, as_verdict
 
