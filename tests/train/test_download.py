@@ -198,7 +198,7 @@ def test_a_broken_download_of_fashion_mnist_is_kept_apart_and_taken_up(mirror: A
     mirror.breaks = [10**6, 10, 9, 1]
     with pytest.raises(
         MissingDataError,
-        match=r"^Fashion-MNIST is not in .*raw and cannot be downloaded \(.*404.*; .*broke off after 20 bytes of 25 .*\)"
+        match=r"^Fashion-MNIST is not in .*raw and cannot be downloaded \(.*404.*; .*broke off after 20 bytes of 25.*\)"
         r"; put the four unpacked files of github.com/zalandoresearch/fashion-mnist there, or give --data-root where",
     ):
         read_fashion_mnist(tmp_path)

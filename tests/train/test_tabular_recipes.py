@@ -28,7 +28,7 @@ from train.recipes.registry import RECIPES
 from train.run import EpochMetrics, RunError, build_network
 
 TABULAR = [name for name, recipe in RECIPES.items() if recipe.features]
-QUICK_PATHS = {"circles-v2", "house-prices"}
+QUICK_PATHS = {"circles-v2", "house-prices", "polynomial-20"}
 
 LINE_PARAMETERS_ROWS = """
 0 .312881 .481065
@@ -285,15 +285,13 @@ def test_house_prices_are_those_of_least_squares() -> None:
     assert (paved.item(), without.item()) == pytest.approx((127_500, 424_100 / 3), rel=1e-4)
 
 
-def test_polynomial_of_degree_1_underfits_and_20_does_no_better_than_3() -> None:
-    def last(degree: int) -> EpochMetrics:
-        recipe = RECIPES["polynomial"]
-        return train_recipe(replace(recipe, factory_args={"degree": degree}, epochs=100)).history[-1]
-
-    line, cubic, many = last(1), last(3), last(20)
-    assert line.train_loss > 10 * cubic.train_loss
-    assert line.test_loss > 5 * cubic.test_loss
-    assert many.test_loss > 0.5 * cubic.test_loss
+def test_degree_1_underfits_and_20_overfits_what_3_learns() -> None:
+    line, cubic, many = (trained(name).history[-1] for name in ("polynomial-1", "polynomial", "polynomial-20"))
+    assert line.train_loss > 100 * cubic.train_loss
+    assert line.test_loss > 100 * cubic.test_loss
+    assert many.train_loss < cubic.train_loss
+    assert many.test_loss > 100 * cubic.test_loss
+    assert cubic.test_loss < 0.1
 
 
 @pytest.mark.parametrize("degree", [0, 1, 3, 20])
@@ -308,9 +306,22 @@ def test_polynomial_sums_its_powers(degree: int) -> None:
     torch.testing.assert_close(network(inputs), expected)
 
 
-def test_polynomial_of_degree_20_stays_finite_far_out() -> None:
-    network = build_network("train.models.polynomial:Polynomial", {"degree": 20})
+@pytest.mark.parametrize("name", ["Polynomial", "LegendrePolynomial"])
+def test_polynomial_of_degree_20_stays_finite_far_out(name: str) -> None:
+    network = build_network(f"train.models.polynomial:{name}", {"degree": 20})
     assert network(torch.tensor([[300.0], [-300.0]])).isfinite().all()
+
+
+@pytest.mark.parametrize("degree", [1, 2, 20])
+def test_legendre_polynomial_is_numpys_within_its_range_and_flat_beyond(degree: int) -> None:
+    network = build_network("train.models.polynomial:LegendrePolynomial", {"degree": degree}).double()
+    weights = torch.arange(1.0, degree + 2).double()
+    network.load_state_dict({"linear_layer.weight": weights.unsqueeze(0)})
+    inputs = np.linspace(-1, 1, 9)
+    coefficients = weights.numpy() * np.sqrt(2 * np.arange(degree + 1) + 1)
+    actual = network(torch.from_numpy(inputs).unsqueeze(1)).detach().numpy()[:, 0]
+    np.testing.assert_allclose(actual, np.polynomial.legendre.legval(inputs, coefficients))
+    assert network(torch.tensor([[5.0], [-5.0]]).double()).flatten().tolist() == pytest.approx([actual[-1], actual[0]])
 
 
 @pytest.mark.parametrize(
@@ -318,6 +329,12 @@ def test_polynomial_of_degree_20_stays_finite_far_out() -> None:
     [
         pytest.param(
             "train.models.polynomial:Polynomial", {"degree": -1}, "degree is -1, but at least 0 was expected", id="deg"
+        ),
+        pytest.param(
+            "train.models.polynomial:LegendrePolynomial",
+            {"degree": 0},
+            "degree is 0, but at least 1 was expected",
+            id="legendre",
         ),
         pytest.param(
             "train.models.linear:linear_stack",
@@ -345,10 +362,10 @@ def test_recipe_goes_all_the_way_to_a_certificate(
     assert (tmp_path / "bundles" / name / "certificate.json").is_file()
 
 
-def test_all_thirteen_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_fifteen_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert train(["list"]) == 0
     listed = capsys.readouterr().out
-    assert len(TABULAR) == 13
+    assert len(TABULAR) == 15
     assert all(any(line.startswith(f"{name} ") for line in listed.splitlines()) for name in TABULAR)
 
 

@@ -1,4 +1,6 @@
-"""A cubic with noise, fitted by a polynomial of degree 3; one of degree 1 underfits it."""
+"""A cubic with noise, by polynomials of degree 3, of degree 1, which underfits it, and of degree 20, which overfits."""
+
+from dataclasses import replace
 
 from serve.bundle import Feature
 from train.recipes.recipe import Recipe
@@ -21,4 +23,22 @@ POLYNOMIAL = Recipe(
     epochs=400,
     threads=1,
     notes="1.E: described without code or figures",
+)
+
+POLYNOMIAL_1 = replace(
+    POLYNOMIAL,
+    name="polynomial-1",
+    title="A noisy cubic, by a polynomial of degree 1: it underfits",
+    factory_args={"degree": 1},
+    parameters=2,
+)
+
+POLYNOMIAL_20 = replace(
+    POLYNOMIAL,
+    name="polynomial-20",
+    title="A noisy cubic, by a polynomial of degree 20: it overfits",
+    factory="train.models.polynomial:LegendrePolynomial",
+    factory_args={"degree": 20},
+    parameters=21,
+    std=(3.0,),  # nearly all of N(0, 1) lies within [-1, 1] then
 )

@@ -19,7 +19,7 @@ from train.recipes.food import FOOD_IMPROVED_TINYVGG, FOOD_TINYVGG, FOOD_TINYVGG
 from train.recipes.house_prices import HOUSE_PRICES
 from train.recipes.line import LINE_DEEP, LINE_LINEAR, LINE_PARAMETERS
 from train.recipes.linreg import LINREG, LINREG_SCRATCH, WEIGHT_DECAY_0, WEIGHT_DECAY_3
-from train.recipes.polynomial import POLYNOMIAL
+from train.recipes.polynomial import POLYNOMIAL, POLYNOMIAL_1, POLYNOMIAL_20
 from train.recipes.recipe import Recipe, RecipeError
 
 RECIPES: dict[str, Recipe] = {
@@ -48,6 +48,8 @@ RECIPES: dict[str, Recipe] = {
     "blobs": BLOBS,
     "house-prices": HOUSE_PRICES,
     "polynomial": POLYNOMIAL,
+    "polynomial-1": POLYNOMIAL_1,
+    "polynomial-20": POLYNOMIAL_20,
 }
 
 
