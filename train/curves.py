@@ -9,6 +9,8 @@ from train.run import CURVES, EpochMetrics, RunError, read_metrics
 
 BARS = "▁▂▃▄▅▆▇█"
 TEXT_WIDTH = 48
+MARKERS = {"train": "o", "test": "s", "validation": "^"}
+SHORT_NAMES = {"validation": "valid"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +47,14 @@ def show_curves(run_path: Path | str) -> Curves:
     return Curves(png=png, text=draw_text(history))
 
 
-def draw_png(history: Sequence[EpochMetrics], *, title: str) -> bytes:
-    """Draw loss and accuracy of both splits over the epochs, as a PNG."""
+def draw_png(history: Sequence[EpochMetrics], *, title: str, kept_epoch: int | None = None) -> bytes:
+    """Draw loss and accuracy of every split over the epochs, as a PNG.
+
+    Args:
+        history: The epochs.
+        title: Over the picture.
+        kept_epoch: Marked by a line where it was chosen; None where the last one is kept.
+    """
     # Figure alone, without pyplot: no global state, no window system, the same picture everywhere
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -56,9 +64,11 @@ def draw_png(history: Sequence[EpochMetrics], *, title: str) -> bytes:
     figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
     figure.suptitle(title)
     for axes, (label, scale, ending, _) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        for name, marker in (("train", "o"), ("test", "s")):
-            style = {"marker": marker, "markersize": 4 if len(epochs) <= 20 else 0, "label": name}
+        for name in _splits(history):
+            style = {"marker": MARKERS[name], "markersize": 4 if len(epochs) <= 20 else 0, "label": name}
             axes.plot(epochs, [scale * getattr(metrics, name + ending) for metrics in history], **style)
+        if kept_epoch is not None:
+            axes.axvline(kept_epoch, color="0.4", linestyle=":", label=f"kept: epoch {kept_epoch}")
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -70,26 +80,32 @@ def draw_png(history: Sequence[EpochMetrics], *, title: str) -> bytes:
 
 
 def draw_text(history: Sequence[EpochMetrics]) -> str:
-    """Draw the curves in block characters: one line per curve, the two of a pair on the same scale.
+    """Draw the curves in block characters: one line per curve, the splits of a figure on the same scale.
 
     Each line reads: first value, curve, last value. More epochs than fit are thinned out, the last is always shown.
     """
     lines = []
     for label, scale, ending, form in _panels(history):
-        curves = {name: [scale * getattr(m, name + ending) for m in history] for name in ("train", "test")}
+        curves = {name: [scale * getattr(m, name + ending) for m in history] for name in _splits(history)}
         low, high = min(map(min, curves.values())), max(map(max, curves.values()))
         for name, values in curves.items():
             bars = "".join(_bar(value, low, high) for value in _thin(values, TEXT_WIDTH))
-            lines.append(f"{label:<10} {name:<5} {values[0]:{form}} {bars} {values[-1]:{form}}")
+            lines.append(f"{label:<10} {SHORT_NAMES.get(name, name):<5} {values[0]:{form}} {bars} {values[-1]:{form}}")
     return "\n".join(lines)
 
 
 def _panels(history: Sequence[EpochMetrics]) -> list[tuple[str, float, str, str]]:
-    """Return label, scale, field ending and number format of each pair of curves; a regression has no accuracy."""
+    """Return label, scale, field ending and number format of each figure; a regression has no accuracy."""
     panels = [("loss", 1.0, "_loss", "8.4f")]
     if history[0].test_top1_accuracy is not None:
         panels.append(("accuracy %", 100.0, "_top1_accuracy", "8.2f"))
     return panels
+
+
+def _splits(history: Sequence[EpochMetrics]) -> list[str]:
+    """Return the splits that every epoch was measured on."""
+    measured = all(metrics.validation_loss is not None for metrics in history)
+    return ["train", "test", *(["validation"] if measured else [])]
 
 
 def _bar(value: float, low: float, high: float) -> str:

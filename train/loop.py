@@ -11,9 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from train.augment import AUGMENTATIONS, Augmentation
+from train.balance import balanced_weights
 from train.dataset import Dataset, Split
 from train.recipes.recipe import Loss, Recipe
 from train.run import EpochMetrics
+from train.schedule import advance
+from train.state import TrainingState
 
 EVALUATION_BATCH = 500
 
@@ -76,18 +79,23 @@ def decide(logits: Tensor) -> Tensor:
     return (logits[:, 0] >= 0).long() if logits.shape[1] == 1 else logits.argmax(dim=1)
 
 
-def mean_loss(outputs: Tensor, targets: Tensor, loss: Loss) -> Tensor:
+def mean_loss(outputs: Tensor, targets: Tensor, loss: Loss, class_weights: Tensor | None = None) -> Tensor:
     """Return a loss as its mean over the rows and targets of a batch.
 
     Args:
         outputs: ``(batch, classes)``, ``(batch, 1)`` for binary-cross-entropy, or ``(batch, targets)``.
         targets: Class indices ``(batch,)``, or values ``(batch, targets)``.
         loss: Which one.
+        class_weights: Of each class, ``(classes,)``; a mean over rows is then one over their weights. A binary loss
+            weighs the rows of class 1 by the quotient of the two, and those of class 0 by 1.
     """
     if loss == "cross-entropy":
-        return functional.cross_entropy(outputs, targets)
+        return functional.cross_entropy(outputs, targets, weight=class_weights)
     if loss == "binary-cross-entropy":
-        return functional.binary_cross_entropy_with_logits(outputs[:, 0], targets.to(outputs.dtype))
+        positive = None if class_weights is None else class_weights[1] / class_weights[0]
+        return functional.binary_cross_entropy_with_logits(
+            outputs[:, 0], targets.to(outputs.dtype), pos_weight=positive
+        )
     if outputs.shape != targets.shape:
         raise TrainingError(
             f"the network gives {list(outputs.shape)}, but targets are {list(targets.shape)}; both would be broadcast"
@@ -105,55 +113,65 @@ def train(
     *,
     watcher: Watcher,
     stop: Callable[[], bool] = lambda: False,
+    validation: Split | None = None,
+    state: TrainingState | None = None,
 ) -> Iterator[EpochMetrics]:
     """Train a network in place, and yield after every epoch.
 
     Args:
-        network: On the device to train on, freshly built; it takes what the input module gives.
+        network: On the device to train on, freshly built or as ``state`` left it; it takes what the input module gives.
         input_module: On the same device; from `train.models.inputs.build_input`.
         dataset: Prepared for the recipe.
-        recipe: Optimizer, learning rate, batch size, epochs, augmentation, and the seed of the shuffling.
+        recipe: Optimizer, schedule, class weights, batch size, epochs, augmentation, and the seed of the shuffling.
         watcher: Is told after every batch and every epoch.
         stop: Asked after every batch.
+        validation: Rows that are measured after every epoch and never trained on.
+        state: Where to go on from; a fresh one unless given. After every epoch it is that of the epoch.
 
     Yields:
-        The metrics of each epoch, weighted by rows; the network is in evaluation mode.
+        The metrics of each epoch to come, weighted by rows; the network is in evaluation mode.
 
     Raises:
-        TrainingError: the loss is NaN or infinite.
+        TrainingError: the training or validation loss is NaN or infinite.
         Stopped: ``stop`` returned True; the network is somewhere within the epoch.
     """
     device = next(input_module.buffers()).device
     rows, test = to_device(dataset.train, device), to_device(dataset.test, device)
-    orders = _orders(len(rows.inputs), recipe.seed if recipe.seed_order else None)
+    held_out = None if validation is None else to_device(validation, device)
+    state = state or TrainingState(network, recipe, rows=len(rows.inputs), device=device)
     batch_size = recipe.batch_size or len(rows.inputs)
-    augment = _augmentation(recipe, device)
-    optimizer = _optimizer(network, recipe)
-    for epoch in range(1, recipe.epochs + 1):
+    augment = _augmentation(recipe, state.augmentation)
+    weights = _class_weights(dataset.train, recipe, device)
+    for epoch in range(state.epochs_done + 1, recipe.epochs + 1):
         start = time.perf_counter()
+        learning_rate = state.learning_rate
         network.train()
         totals = Totals(device)
-        order = next(orders).to(device)
+        order = state.order.draw().to(device)
         for first in range(0, len(order), batch_size):
             # all rows at once are taken as they lie: their order would change nothing but the rounding
             index = order[first : first + batch_size] if recipe.batch_size else slice(None)
             inputs, targets = augment(rows.inputs[index]), rows.targets[index]
             outputs = network(input_module(inputs))
-            loss = mean_loss(outputs, targets, recipe.loss)
-            optimizer.zero_grad()
+            loss = mean_loss(outputs, targets, recipe.loss, weights)
+            state.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            totals.add(loss, outputs, targets)
+            state.optimizer.step()
+            totals.add(loss if weights is None else mean_loss(outputs, targets, recipe.loss), outputs, targets)
             watcher.batch_done(epoch, totals, len(order))
             if stop():
                 raise Stopped
         train_loss, train_accuracy = totals.means()
-        if not math.isfinite(train_loss):
-            raise TrainingError(
-                f"the training loss of epoch {epoch} is {train_loss}, but a finite number was expected; "
-                f"give a --learning-rate below {recipe.learning_rate:g}"
+        _check_finite(train_loss, "training", epoch, recipe)
+        validation_loss, validation_accuracy = None, None
+        if held_out is not None:
+            validation_loss, validation_accuracy = evaluate(
+                network, input_module, held_out, loss=recipe.loss, stop=stop
             )
+            _check_finite(validation_loss, "validation", epoch, recipe)
         test_loss, test_accuracy = evaluate(network, input_module, test, loss=recipe.loss, stop=stop)
+        advance(state.schedule, validation_loss)
+        state.epochs_done = epoch
         metrics = EpochMetrics(
             epoch=epoch,
             train_loss=train_loss,
@@ -161,6 +179,9 @@ def train(
             test_loss=test_loss,
             test_top1_accuracy=test_accuracy,
             duration_s=time.perf_counter() - start,
+            validation_loss=validation_loss,
+            validation_top1_accuracy=validation_accuracy,
+            learning_rate=learning_rate,
         )
         watcher.epoch_done(metrics)
         yield metrics
@@ -194,45 +215,22 @@ def evaluate(
     return totals.means()
 
 
-def _orders(rows: int, seed: int | None) -> Iterator[Tensor]:
-    """Yield the order of each epoch: the one that the notes' two DataLoaders give after ``manual_seed(seed)``.
-
-    Without a seed it goes on from where the global generator stands, as they do where nobody seeds again.
-
-    Drawn on the CPU, so that it is the same on every device, and from a generator of its own.
-
-    Source: torch 2.15, torch/utils/data: `_BaseDataLoaderIter` draws a base seed, for the training and for the test
-    loader alike; `RandomSampler` draws the seed of the generator that permutes.
-    """
-    seeds = torch.Generator()
-    if seed is None:
-        seeds.set_state(torch.get_rng_state())
-    else:
-        seeds.manual_seed(seed)
-
-    def draw() -> int:
-        return int(torch.empty((), dtype=torch.int64).random_(generator=seeds).item())
-
-    while True:
-        draw()  # the training loader's base seed
-        yield torch.randperm(rows, generator=torch.Generator().manual_seed(draw()))
-        draw()  # the test loader's base seed
+def _check_finite(loss: float, name: str, epoch: int, recipe: Recipe) -> None:
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"the {name} loss of epoch {epoch} is {loss}, but a finite number was expected; "
+            f"give a --learning-rate below {recipe.learning_rate:g}"
+        )
 
 
-def _augmentation(recipe: Recipe, device: torch.device) -> Callable[[Tensor], Tensor]:
+def _augmentation(recipe: Recipe, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
     if recipe.augmentation is None:
         return lambda images: images
     augmentation: Augmentation = AUGMENTATIONS[recipe.augmentation]
-    generator = torch.Generator(device).manual_seed(recipe.seed)
     return lambda images: augmentation(images, generator)
 
 
-def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    groups: list[dict[str, object]] = [{"params": list(network.parameters())}]
-    if recipe.weight_decay:
-        weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-        others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
-        groups = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others}]
-    if recipe.optimizer == "adam":
-        return torch.optim.Adam(groups, lr=recipe.learning_rate)
-    return torch.optim.SGD(groups, lr=recipe.learning_rate)
+def _class_weights(split: Split, recipe: Recipe, device: torch.device) -> Tensor | None:
+    if recipe.class_weights == "none":
+        return None
+    return torch.from_numpy(balanced_weights(split, recipe.labels)).to(device)

@@ -9,7 +9,10 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from train.checkpoint import Earlier
 from train.curves import draw_text
+from train.device import DeviceChoice
+from train.diagnose import diagnose_run
 from train.fit import Fitted
 from train.loop import Totals
 from train.recipes.recipe import Recipe
@@ -22,7 +25,7 @@ REFRESH_S = 0.25  # reading loss and accuracy waits for the device, so it is don
 
 
 class TrainingProgress:
-    """A `train.loop.Watcher` that draws; use it in a ``with`` statement.
+    """A `train.loop.Watcher` that draws; use it in a ``with`` statement, in a terminal, a pipe or a notebook cell.
 
     Args:
         console: Where to; on stderr, so that stdout is free for results.
@@ -81,14 +84,30 @@ class TrainingProgress:
         if not shown and now < self._next_line:
             return
         self._next_line = now + LINE_S
+        validation = ""
+        if metrics.validation_loss is not None:
+            validation = f"  validation {_figures(metrics.validation_loss, metrics.validation_top1_accuracy)}"
         self._console.print(
             f"epoch {metrics.epoch:>{len(str(self._epochs))}}/{self._epochs}"
             f"  train {_figures(metrics.train_loss, metrics.train_top1_accuracy)}"
+            f"{validation}"
             f"  test {_figures(metrics.test_loss, metrics.test_top1_accuracy)}"
             f"  {metrics.duration_s:.1f} s",
             highlight=False,
             soft_wrap=True,
         )
+
+    def say(self, sentence: str) -> None:
+        """Print a sentence among the lines."""
+        self._console.print(f"note: {sentence}", highlight=False, soft_wrap=True, markup=False)
+
+
+def announce(recipe: Recipe, choice: DeviceChoice, earlier: Earlier | None) -> str:
+    """Say in one line what is about to be trained, and where."""
+    epochs = f"{recipe.epochs} epochs"
+    if earlier is not None:
+        epochs = f"epochs {earlier.run.epochs_done + 1} to {recipe.epochs}"
+    return f"{recipe.title}: {epochs} on {choice.device} ({choice.reason})"
 
 
 def summarise(fitted: Fitted, recipe: Recipe, out: Path) -> str:
@@ -104,7 +123,10 @@ def summarise(fitted: Fitted, recipe: Recipe, out: Path) -> str:
         "",
         _result(run),
         *([f"notes    {', '.join(notes)} (source notes {recipe.notes})"] if notes else []),
-        f"trained  {run.epochs_done} of {run.epochs} epochs in {run.duration_s:.1f} s on {run.device}",
+        *([] if run.best_epoch is None else [_kept(run)]),
+        f"diagnosis {diagnose_run(run, fitted.history)}",
+        f"trained  {run.epochs_done} of {run.epochs} epochs in {run.duration_s:.1f} s on {run.device} "
+        f"({run.device_reason})",
         f"run      {out}",
         f"next     python -m export {shlex.quote(str(out))}",
     ]
@@ -113,6 +135,11 @@ def summarise(fitted: Fitted, recipe: Recipe, out: Path) -> str:
 
 def _figures(loss: float, accuracy: float | None) -> str:
     return f"loss {loss:.4f}" + ("" if accuracy is None else f" accuracy {accuracy:7.2%}")
+
+
+def _kept(run: Run) -> str:
+    early = f"; stopped early, {run.patience} epochs without a better one" if run.stopped_early else ""
+    return f"kept     epoch {run.best_epoch}, validation loss {run.metrics['validation_loss']:.4f}{early}"
 
 
 def _result(run: Run) -> str:

@@ -2,7 +2,7 @@
 
 import csv
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +18,7 @@ RECORD = "run.json"
 STATE_DICT = "state_dict.pt"
 METRICS = "metrics.csv"
 CURVES = "curves.png"
+CHECKPOINT = "checkpoint.pt"
 MODELS = "train.models"
 
 
@@ -28,9 +29,12 @@ class DataRecord:
     Attributes:
         name: A name in `train.data.DATASETS`.
         root: The data root it was read from, as given.
-        sha256: Digest over the images and labels of both splits.
-        train_rows: Rows of the training split.
+        sha256: Digest over the images and labels of both splits, before any validation rows are set aside.
+        train_rows: Rows that were trained on.
         test_rows: Rows of the test split.
+        validation_rows: Rows of the training split that were set aside to choose by.
+        class_counts: Rows of each class, in the order of the labels, of "train", "test" and, where there is one,
+            "validation"; None for a regression, and for runs of before it was recorded.
     """
 
     name: str
@@ -38,11 +42,18 @@ class DataRecord:
     sha256: str
     train_rows: int
     test_rows: int
+    validation_rows: int = 0
+    class_counts: dict[str, tuple[int, ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """`run.json`: all that is needed to build the network again and to say how it came about."""
+    """`run.json`: all that is needed to build the network again and to say how it came about.
+
+    The settings are those of `train.recipes.recipe.Recipe`; what stands below ``threads`` came later and has a default,
+    so that older runs can still be read (``seed_order`` None: not recorded). A run that was trained with patience holds
+    the weights and metrics of ``best_epoch``, any other those of its last epoch.
+    """
 
     recipe: str | None
     task: Task
@@ -73,13 +84,32 @@ class Run:
     source_revision: str | None
     finished: bool
     threads: int | None = None
+    seed_order: bool | None = None
+    momentum: float = 0.0
+    schedule: str = "constant"
+    class_weights: str = "none"
+    validation: float = 0.0
+    patience: int | None = None
+    best_epoch: int | None = None
+
+    @property
+    def kept_epoch(self) -> int:
+        """The epoch whose weights and metrics the run holds."""
+        return self.best_epoch or self.epochs_done
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether patience ended the training before the planned epochs were done."""
+        return self.finished and self.epochs_done < self.epochs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochMetrics:
     """One line of `metrics.csv`; means over rows. Accuracies are fractions in [0, 1], None for a regression.
 
-    The training figures are of each batch before its step, those of the test split of the network after the epoch.
+    The training figures are of each batch before its step, those of the test and validation splits of the network
+    after the epoch. Losses are unweighted, also where the loss that is minimised is not. Of the last three, None: no
+    validation split, or written before it was recorded.
     """
 
     epoch: int
@@ -88,6 +118,9 @@ class EpochMetrics:
     test_loss: float
     test_top1_accuracy: float | None
     duration_s: float
+    validation_loss: float | None = None
+    validation_top1_accuracy: float | None = None
+    learning_rate: float | None = None
 
 
 def read_run(path: Path) -> Run:
@@ -130,6 +163,11 @@ def read_metrics(path: Path) -> list[EpochMetrics]:
     if not history:
         raise RunError(f"{file} holds no epoch, but at least one was expected; train again")
     return history
+
+
+def kept_metrics(run: Run, history: Sequence[EpochMetrics]) -> EpochMetrics:
+    """Return the metrics of the epoch whose weights a run holds."""
+    return history[run.kept_epoch - 1]
 
 
 def build_network(factory: str, factory_args: dict[str, Any]) -> nn.Module:

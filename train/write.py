@@ -1,6 +1,7 @@
 """Writing a run directory: whole or not at all, and never over something that is no run."""
 
 import csv
+import glob
 import io
 import os
 import shutil
@@ -13,8 +14,23 @@ import msgspec
 import torch
 from torch import Tensor
 
+from train.checkpoint import Checkpoint, encode_checkpoint
 from train.curves import draw_png
-from train.run import CURVES, METRICS, RECORD, STATE_DICT, EpochMetrics, Run, RunError, read_run
+from train.run import (
+    CHECKPOINT,
+    CURVES,
+    METRICS,
+    RECORD,
+    STATE_DICT,
+    EpochMetrics,
+    Run,
+    RunError,
+    kept_metrics,
+    read_run,
+)
+
+TEMPORARY_LETTERS = 8  # that `tempfile` appends to a prefix
+FILES = {RECORD, STATE_DICT, METRICS, CURVES, CHECKPOINT}
 
 
 def check_out(path: Path, *, overwrite: bool) -> None:
@@ -43,6 +59,7 @@ def write_run(
     weights: Mapping[str, Tensor],
     history: Sequence[EpochMetrics],
     *,
+    checkpoint: Checkpoint | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write a run directory to a temporary sibling and rename it, so that a crash leaves the old one or none.
@@ -52,6 +69,7 @@ def write_run(
         run: Its record.
         weights: The network's state dict: tensors only.
         history: Its epochs, at least one.
+        checkpoint: What its training can go on from; a run without one is whole, but cannot be resumed.
         overwrite: Whether a finished run that stands there may be replaced.
 
     Raises:
@@ -65,11 +83,11 @@ def write_run(
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
             fresh = Path(folder) / "new"
             fresh.mkdir()
-            content = io.BytesIO()  # torch.save to a full disk raises what says nothing of it
-            torch.save(dict(weights), content)
-            (fresh / STATE_DICT).write_bytes(content.getvalue())
+            (fresh / STATE_DICT).write_bytes(_saved(dict(weights)))
+            if checkpoint is not None:
+                (fresh / CHECKPOINT).write_bytes(_saved(encode_checkpoint(checkpoint)))
             (fresh / METRICS).write_text(_metrics_csv(history), encoding="utf-8", newline="")
-            (fresh / CURVES).write_bytes(draw_png(history, title=_title(run, history)))
+            (fresh / CURVES).write_bytes(draw_png(history, title=_title(run, history), kept_epoch=run.best_epoch))
             # the record is written last: a directory with one is a run
             (fresh / RECORD).write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=2) + b"\n")
             swap_directory(path, fresh, aside=Path(folder) / "old")
@@ -82,7 +100,7 @@ def _check_replaceable(path: Path, *, overwrite: bool) -> None:
         earlier = read_run(path)
     except RunError:
         raise RunError(f"{path} holds something that is no run, and it is left alone; give another --out") from None
-    stray = sorted({entry.name for entry in path.iterdir()} - {RECORD, STATE_DICT, METRICS, CURVES})
+    stray = sorted({entry.name for entry in path.iterdir()} - FILES)
     if stray:
         raise RunError(
             f"{path} holds {stray[0]}, which is no part of a run and would be lost; move it or give another --out"
@@ -111,6 +129,34 @@ def swap_directory(path: Path, fresh: Path, *, aside: Path) -> None:
     shutil.rmtree(aside)
 
 
+def rescue_run(path: Path) -> None:
+    """Put a run back that a kill left aside while a newer one was put in its place, and clear away what kills left.
+
+    Nothing else may be writing that run.
+    """
+    leftovers = sorted(path.parent.glob(f".{glob.escape(path.name)}-{'?' * TEMPORARY_LETTERS}"))
+    for leftover in leftovers:
+        for candidate in (leftover / "new", leftover / "old"):
+            if not path.exists() and _is_run(candidate):
+                candidate.rename(path)
+    for leftover in leftovers:
+        shutil.rmtree(leftover)
+
+
+def _is_run(path: Path) -> bool:
+    try:
+        read_run(path)
+    except RunError:
+        return False
+    return True
+
+
+def _saved(content: object) -> bytes:
+    buffer = io.BytesIO()  # torch.save to a full disk raises what says nothing of it
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
 def _metrics_csv(history: Sequence[EpochMetrics]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, [field.name for field in fields(EpochMetrics)], lineterminator="\n")
@@ -121,6 +167,7 @@ def _metrics_csv(history: Sequence[EpochMetrics]) -> str:
 
 def _title(run: Run, history: Sequence[EpochMetrics]) -> str:
     stopped = "" if run.finished else f", stopped after {run.epochs_done} of {run.epochs} epochs"
-    accuracy = history[-1].test_top1_accuracy
-    result = f"test loss {history[-1].test_loss:.4g}" if accuracy is None else f"{accuracy:.2%} of the test split right"
+    metrics = kept_metrics(run, history)
+    accuracy = metrics.test_top1_accuracy
+    result = f"test loss {metrics.test_loss:.4g}" if accuracy is None else f"{accuracy:.2%} of the test split right"
     return f"{run.recipe or run.factory}: {result}{stopped}"

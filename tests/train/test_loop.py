@@ -12,10 +12,11 @@ from train.data import load_dataset
 from train.dataset import Dataset
 from train.device import choose_device
 from train.fit import Fitted, fit
-from train.loop import EVALUATION_BATCH, Stopped, Totals, TrainingError, _orders, evaluate, to_device, train
+from train.loop import EVALUATION_BATCH, Stopped, Totals, TrainingError, evaluate, to_device, train
 from train.models.image_input import ImageInput
 from train.recipes.recipe import Recipe
 from train.recipes.registry import RECIPES
+from train.row_order import RowOrder
 from train.run import EpochMetrics, build_network
 
 SHORT = replace(RECIPES["digits"], epochs=2)
@@ -155,9 +156,9 @@ def test_rows_come_in_the_order_of_the_notes_data_loaders() -> None:
     rows = TensorDataset(torch.arange(100))
     training, test = DataLoader(rows, batch_size=32, shuffle=True), DataLoader(rows, batch_size=32)
     torch.manual_seed(42)
-    orders = _orders(100, 42)
+    order = RowOrder(100, 42)
     for _ in range(3):
         expected = torch.cat([batch for (batch,) in training])
-        assert torch.equal(next(orders), expected)
+        assert torch.equal(order.draw(), expected)
         list(test)
-    assert not torch.equal(next(orders), next(_orders(100, 42)))
+    assert not torch.equal(order.draw(), RowOrder(100, 42).draw())

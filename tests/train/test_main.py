@@ -15,7 +15,7 @@ from tests.conftest import ROOT, run_command
 from train.recipes.registry import RECIPES
 from train.run import load_network, read_metrics, read_run
 
-FILES = ["curves.png", "metrics.csv", "run.json", "state_dict.pt"]
+FILES = ["checkpoint.pt", "curves.png", "metrics.csv", "run.json", "state_dict.pt"]
 
 
 def test_list_shows_every_recipe(tmp_path: Path) -> None:
@@ -91,7 +91,10 @@ def test_short_run(tmp_path: Path) -> None:
     load_network(path, run)
     with (path / "metrics.csv").open(encoding="utf-8", newline="") as lines:
         header = next(csv.reader(lines))
-    assert header == ["epoch", "train_loss", "train_top1_accuracy", "test_loss", "test_top1_accuracy", "duration_s"]
+    assert header == [
+        *("epoch", "train_loss", "train_top1_accuracy", "test_loss", "test_top1_accuracy", "duration_s"),
+        *("validation_loss", "validation_top1_accuracy", "learning_rate"),
+    ]
     assert [line[:9] for line in result.stderr.splitlines()[1:]] == ["epoch 1/2", "epoch 2/2"]
     accuracy = f"{history[-1].test_top1_accuracy:.2%} of 360 test images right"
     assert f"result   {accuracy}" in result.stdout

@@ -3,24 +3,35 @@
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import tyro
 
 from train.commands.trouble import trouble
 from train.data_root import default_data_root
 from train.extra import explain_missing
-from train.recipes.recipe import Recipe, RecipeError
+from train.recipes.recipe import ClassWeights, Recipe, RecipeError, ScheduleName
 from train.recipes.registry import find_recipe
 from train.threads import limit_spinning
+
+if TYPE_CHECKING:
+    from train.checkpoint import Earlier
+    from train.device import DeviceName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunCommand:
-    """Train a recipe and write a run: state_dict.pt, run.json, metrics.csv and curves.png.
+    """Train a recipe and write a run: state_dict.pt, run.json, metrics.csv, curves.png and checkpoint.pt.
 
     Ctrl-C (and SIGTERM) keeps the state after the last whole epoch as a run that says it is not finished, and exits
-    130 (143); before the first whole epoch nothing is written. Exit 0: trained; 2: trouble, in one sentence.
+    130 (143); before the first whole epoch nothing is written. So that a crash loses little, the run is also written
+    every half minute. With --resume a stopped run is finished, and a finished one is trained on to a larger --epochs:
+    checkpoint.pt, one to four times the size of the weights, is what that needs, and nothing else does.
+
+    The test split is never used to choose: --patience and the plateau schedule go by the split that --validation sets
+    aside. Momentum, weight decay and optimizer are the recipe's; from Python, `dataclasses.replace` changes them.
+
+    Exit 0: trained; 2: trouble, in one sentence.
     """
 
     recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
@@ -33,7 +44,12 @@ class RunCommand:
     """The run directory to write; runs/RECIPE unless given. It is written whole or not at all."""
 
     overwrite: bool = False
-    """Replace a finished run in --out. A stopped one is replaced without asking, anything else never."""
+    """Replace a finished run in --out, as soon as there is a first epoch to keep. A stopped one is replaced without
+    asking, anything else never."""
+
+    resume: bool = False
+    """Go on with the run in --out, with its recorded settings: finish it if it was stopped, or train it on up to
+    --epochs in all. On a CPU the weights are those of a run that was never interrupted."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train; auto takes cuda before mps before cpu. A device that is not there is an error."""
@@ -42,7 +58,7 @@ class RunCommand:
     """Of the weights, the order and the augmentation, in place of the recipe's."""
 
     epochs: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """Passes over the training data, in place of the recipe's."""
+    """Passes over the training data, in place of the recipe's; with --resume those already done count."""
 
     batch_size: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Rows per step, in place of the recipe's."""
@@ -50,62 +66,133 @@ class RunCommand:
     learning_rate: Annotated[float | None, tyro.conf.arg(metavar="N")] = None
     """Step size, in place of the recipe's."""
 
+    schedule: Annotated[ScheduleName | None, tyro.conf.arg(metavar="constant|step|cosine|plateau")] = None
+    """How the learning rate changes: constant; step, times 0.7 every 2 epochs; cosine, down to 0 over all epochs;
+    plateau, halved after 3 epochs without a better validation loss."""
+
+    validation: Annotated[float | None, tyro.conf.arg(metavar="SHARE")] = None
+    """Share of the training rows to set aside and choose by, such as 0.1; each class gives the same share."""
+
+    patience: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Stop after N epochs without a better validation loss, and keep the best epoch; unless given, the last is kept."""
+
+    class_weights: Annotated[ClassWeights | None, tyro.conf.arg(metavar="none|balanced")] = None
+    """balanced: rows of rare classes weigh more in training, so that all classes weigh the same. Reported losses stay
+    unweighted."""
+
     threads: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """CPU threads, in place of the recipe's or torch's choice. Equal threads and seeds give equal weights."""
 
 
-def run_recipe(command: RunCommand) -> int:
+# What a flag can change. The flags are named like the fields of the recipe.
+CHANGES = (
+    "seed",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "schedule",
+    "validation",
+    "patience",
+    "class_weights",
+    "threads",
+)
+
+
+def run_recipe(command: RunCommand, *, save_every_s: float = 30.0) -> int:
     """Train, show the progress, write the run; return the exit code."""
     try:
-        recipe = _changed_recipe(command)
+        recipe = find_recipe(command.recipe)
+        if not command.resume:
+            recipe = _change(recipe, command)
+        elif command.overwrite:
+            return trouble("--resume goes on with the run in --out, but --overwrite replaces it; give one of them")
     except RecipeError as error:
         return trouble(error)
-    return _train(command, recipe)
+    return _train(command, recipe, save_every_s=save_every_s)
 
 
-def _train(command: RunCommand, recipe: Recipe) -> int:
+def _train(command: RunCommand, recipe: Recipe, *, save_every_s: float) -> int:
     limit_spinning()
-    from rich.console import Console
-
     from train.interrupt import stop_on_signal
 
+    out = command.out or Path("runs") / recipe.name
+    written = command.resume
     with stop_on_signal() as stop:
         try:
+            from rich.console import Console
+
+            from train.checkpoint import read_earlier, recorded_settings
             from train.dataset import DataError
             from train.device import DeviceError, choose_device
-            from train.fit import fit
+            from train.fit import Fitted, fit
             from train.loop import TrainingError
-            from train.progress import TrainingProgress, summarise
+            from train.progress import TrainingProgress, announce, summarise
             from train.run import RunError
-            from train.write import check_out, write_run
+            from train.write import check_out, rescue_run, write_run
 
-            out = command.out or Path("runs") / recipe.name
+            def save(fitted: Fitted) -> None:
+                nonlocal written
+                # what stands there after the first time is this very run
+                overwrite = command.overwrite or command.resume
+                write_run(
+                    out, fitted.run, fitted.weights, fitted.history, checkpoint=fitted.checkpoint, overwrite=overwrite
+                )
+                written = True
+
             try:
-                check_out(out, overwrite=command.overwrite)
-                choice = choose_device(command.device)
-                print(f"{recipe.title}: {recipe.epochs} epochs on {choice.device} ({choice.reason})", file=sys.stderr)
+                earlier = None
+                if command.resume:
+                    rescue_run(out)
+                    earlier = read_earlier(out)
+                    recipe = _change(replace(recipe, **recorded_settings(earlier.run)), command)
+                check_out(out, overwrite=command.overwrite or command.resume)
+                choice = choose_device(_device(command, earlier))
+                print(announce(recipe, choice, earlier), file=sys.stderr)
                 with TrainingProgress(Console(stderr=True), epochs=recipe.epochs) as progress:
-                    fitted = fit(recipe, data_root=command.data_root, choice=choice, watcher=progress, stop=stop)
+                    fitted = fit(
+                        recipe,
+                        data_root=command.data_root,
+                        choice=choice,
+                        watcher=progress,
+                        stop=stop,
+                        earlier=earlier,
+                        save=save,
+                        save_every_s=save_every_s,
+                        say=progress.say,
+                    )
                 if fitted is not None:
-                    write_run(out, fitted.run, fitted.weights, fitted.history, overwrite=command.overwrite)
-            except (DataError, DeviceError, TrainingError, RunError) as error:
+                    save(fitted)
+            except (DataError, DeviceError, RecipeError, RunError, TrainingError) as error:
                 return trouble(error)
         except ModuleNotFoundError as error:
             return trouble(explain_missing(error))
         except KeyboardInterrupt:
-            print("stopped at once; nothing was written", file=sys.stderr)
+            print(f"stopped at once; {_left(out, written=written)}", file=sys.stderr)
             return stop.exit_code
         if fitted is None:
-            print("stopped before the first epoch was whole; nothing was written", file=sys.stderr)
+            print(f"stopped before an epoch was whole; {_left(out, written=written)}", file=sys.stderr)
             return stop.exit_code
         print(summarise(fitted, recipe, out))
         if fitted.run.finished:
             return 0
-        print(f"stopped: {out} holds the state after epoch {fitted.run.epochs_done}", file=sys.stderr)
+        print(
+            f"stopped: {out} holds the state after epoch {fitted.run.kept_epoch}; --resume goes on with it",
+            file=sys.stderr,
+        )
         return stop.exit_code
 
 
-def _changed_recipe(command: RunCommand) -> Recipe:
-    recipe = find_recipe(command.recipe)
-    changes = {name: getattr(command, name) for name in ("seed", "epochs", "batch_size", "learning_rate", "threads")}
+def _change(recipe: Recipe, command: RunCommand) -> Recipe:
+    changes = {name: getattr(command, name) for name in CHANGES}
     return replace(recipe, **{name: value for name, value in changes.items() if value is not None})
+
+
+def _device(command: RunCommand, earlier: "Earlier | None") -> "DeviceName":
+    """Return the device to choose: with --resume, auto is the one that the run was trained on."""
+    if earlier is None or command.device != "auto":
+        return command.device
+    return cast("DeviceName", earlier.run.device.partition(":")[0])
+
+
+def _left(out: Path, *, written: bool) -> str:
+    return f"{out} is as it was last written" if written else "nothing was written"

@@ -7,6 +7,8 @@ from typing import Literal
 from serve.bundle import Feature, ImagePreprocessing, Task
 
 Loss = Literal["cross-entropy", "binary-cross-entropy", "l1", "mse", "half-mse"]
+ScheduleName = Literal["constant", "step", "cosine", "plateau"]
+ClassWeights = Literal["none", "balanced"]
 
 
 class RecipeError(ValueError):
@@ -36,7 +38,13 @@ class Recipe:
         initialisation: A name in `train.initialise.INITIALISATIONS`.
         weight_decay: L2 penalty's factor; on weights, never on biases.
         optimizer: Update rule.
+        momentum: Of sgd, in [0, 1).
         learning_rate: Its step size.
+        schedule: A name in `train.schedule.SCHEDULES`: how the learning rate changes from epoch to epoch.
+        class_weights: Whether each class weighs the same in the loss that is minimised, however many rows it has.
+        validation: Share of the training split that is set aside to choose by; 0 for none.
+        patience: Epochs without a better validation loss after which training stops, and the best epoch is kept; None
+            for training all epochs and keeping the last.
         batch_size: Rows per step; None for all at once.
         epochs: Passes over the training split.
         seed: Set right before the network is built.
@@ -64,7 +72,12 @@ class Recipe:
     initialisation: str = "default"
     weight_decay: float = 0.0
     optimizer: Literal["sgd", "adam"] = "sgd"
+    momentum: float = 0.0
     learning_rate: float = 0.1
+    schedule: ScheduleName = "constant"
+    class_weights: ClassWeights = "none"
+    validation: float = 0.0
+    patience: int | None = None
     batch_size: int | None = 32
     epochs: int = 3
     seed: int = 42
@@ -81,7 +94,7 @@ class Recipe:
             )
         if (self.loss in {"cross-entropy", "binary-cross-entropy"}) != (self.task != "regression"):
             raise RecipeError(f"recipe {self.name} has loss {self.loss}, which does not fit task {self.task}")
-        for field, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("threads", 1)):
+        for field, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("threads", 1), ("patience", 1)):
             value = getattr(self, field)
             if value is not None and value < least:
                 raise RecipeError(
@@ -95,4 +108,38 @@ class Recipe:
             raise RecipeError(
                 f"recipe {self.name} has learning_rate {self.learning_rate}, but a finite number above 0 was expected; "
                 "give one such as 0.01"
+            )
+        self._check_choosing()
+
+    def _check_choosing(self) -> None:
+        """Check the settings that go together: what is chosen by, and how the loss is weighed."""
+        if not 0 <= self.validation < 1:
+            raise RecipeError(
+                f"recipe {self.name} has validation {self.validation}, but a share of the training split from 0 to "
+                "below 1 was expected; give one such as 0.1"
+            )
+        if not self.validation and self.patience is not None:
+            raise RecipeError(
+                f"recipe {self.name} has patience {self.patience} but no validation split, and the test split is not "
+                "used to choose; give --validation 0.1"
+            )
+        if not self.validation and self.schedule == "plateau":
+            raise RecipeError(
+                f"recipe {self.name} has schedule plateau but no validation split, and the test split is not used to "
+                "choose; give --validation 0.1"
+            )
+        if self.class_weights != "none" and self.task == "regression":
+            raise RecipeError(
+                f"recipe {self.name} has class_weights {self.class_weights}, but a regression has no classes; leave "
+                "them out"
+            )
+        if not 0 <= self.momentum < 1:
+            raise RecipeError(
+                f"recipe {self.name} has momentum {self.momentum}, but a number from 0 to below 1 was expected; "
+                "give one such as 0.9"
+            )
+        if self.momentum and self.optimizer != "sgd":
+            raise RecipeError(
+                f"recipe {self.name} has momentum {self.momentum} with {self.optimizer}, but only sgd takes it; "
+                "leave it out or choose sgd"
             )
