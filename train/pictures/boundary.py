@@ -14,6 +14,7 @@ from train.pictures.layout import MARKERS, class_colours, house_style, legend_be
 from train.pictures.predict import Answers
 
 MARGIN = 0.1
+MARGIN_SHARE = 0.02  # of the span, so that no point is cut in wide data
 STEPS = 201
 
 
@@ -60,7 +61,9 @@ class Points:
 
 def make_plane(features: NDArray[np.float32], *, steps: int = STEPS) -> Plane:
     """Return the plane that all points ``(rows, 2)`` lie on, with a margin around them."""
-    low, high = features.min(axis=0) - MARGIN, features.max(axis=0) + MARGIN
+    low, high = features.min(axis=0), features.max(axis=0)
+    margin = np.maximum(MARGIN, MARGIN_SHARE * (high - low))
+    low, high = low - margin, high + margin
     x, y = (np.linspace(first, last, steps, dtype=np.float32) for first, last in zip(low, high, strict=True))
     return Plane(x=x, y=y)
 
@@ -76,6 +79,18 @@ def shade(probabilities: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]
     strength = (0.15 + 0.6 * surplus)[:, np.newaxis]
     shaded: NDArray[np.floating[Any]] = 1 - strength * (1 - np.array(class_colours(classes))[best])
     return shaded
+
+
+def class_leads(probabilities: NDArray[np.floating[Any]]) -> list[NDArray[np.floating[Any]]]:
+    """Return how far each class is ahead of the best other one ``(places,)``, where it is 0 somewhere between places.
+
+    Classes that have all places, or none, are left out: they have no boundary.
+    """
+    leads = [
+        probabilities[:, index] - np.delete(probabilities, index, axis=1).max(axis=1)
+        for index in range(probabilities.shape[1])
+    ]
+    return [lead for lead in leads if lead.min() < 0 < lead.max()]
 
 
 @house_style()
@@ -95,12 +110,12 @@ def draw_boundary(
     panels: list[Axes] = list(figure.subplots(1, len(splits), squeeze=False, sharex=True, sharey=True)[0])
     shape = len(plane.y), len(plane.x)
     colours = shade(answers.probabilities).reshape(*shape, 3)
-    regions = answers.class_index.reshape(shape)
+    leads = class_leads(answers.probabilities)
     extent = (float(plane.x[0]), float(plane.x[-1]), float(plane.y[0]), float(plane.y[-1]))
     for axes, points in zip(panels, splits, strict=True):
         axes.imshow(colours, origin="lower", extent=extent, aspect="auto", interpolation="bilinear")
-        for index in np.unique(regions) if len(np.unique(regions)) > 1 else []:
-            axes.contour(plane.x, plane.y, regions == index, levels=[0.5], colors="#333333", linewidths=0.8)
+        for lead in leads:
+            axes.contour(plane.x, plane.y, lead.reshape(shape), levels=[0], colors="#333333", linewidths=0.8)
         scatter_classes(axes, points.features, points.class_index, labels)
         axes.set_title(points.title)
         axes.set_xlabel(names[0])

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from train.pictures.layout import PREDICTED, TEST, TRAIN, house_style, legend_below, new_figure, number
+from train.pictures.points import are_same
 
 CURVE_STEPS = 301
 LISTED = 10
@@ -68,7 +69,15 @@ def draw_fit(
         axes.plot(curve[0], curve[1][:, target], color=PREDICTED, linewidth=1, alpha=0.7, label="the network")
         axes.scatter(train.inputs, train.targets[:, target], s=14, color=TRAIN, marker="o", label="train")
         axes.scatter(test.inputs, test.targets[:, target], s=18, color=TEST, marker="s", label="test")
-        axes.scatter(test.inputs, test.predictions[:, target], s=24, color=PREDICTED, marker="x", label="predictions")
+        axes.scatter(
+            test.inputs,
+            test.predictions[:, target],
+            s=16,
+            color=PREDICTED,
+            linewidths=1,
+            marker="x",
+            label="predictions",
+        )
         axes.set_xlabel(name)
         axes.set_ylabel(labels[target])
         axes.grid(visible=True, alpha=0.3)
@@ -83,13 +92,11 @@ def draw_predicted_against_true(train: Predicted, test: Predicted, *, labels: Se
     targets = min(len(labels), MOST_TARGETS)
     figure = new_figure(6, 5.6 * targets)
     panels = figure.subplots(targets, 1, squeeze=False)[:, 0]
+    splits = ((train, TRAIN, "o", TRAIN), (test, TEST, "s", "none"))[: 1 if are_same(train, test) else 2]
     for target, axes in enumerate(panels):
-        for split, colour, marker in ((train, TRAIN, "o"), (test, TEST, "s")):
+        for split, colour, marker, face in splits:
             truths, predictions = split.targets[:, target], split.predictions[:, target]
-            hollow = colour if marker == "o" else "none"
-            axes.scatter(
-                truths, predictions, s=18, facecolors=hollow, edgecolors=colour, marker=marker, label=split.name
-            )
+            axes.scatter(truths, predictions, s=18, facecolors=face, edgecolors=colour, marker=marker, label=split.name)
         values = [array[:, target] for split in (train, test) for array in (split.targets, split.predictions)]
         ends = [min(map(np.min, values)), max(map(np.max, values))]
         axes.plot(ends, ends, color="#555555", linestyle="--", linewidth=1, label="equal")
@@ -117,6 +124,8 @@ def say_fit(train: Predicted, test: Predicted, *, labels: Sequence[str]) -> str:
 
 
 def _title(train: Predicted, test: Predicted) -> str:
+    if are_same(train, test):
+        return f"mean absolute error: {number(train.mean_absolute_error)}; train and test are the same rows"
     return (
         f"mean absolute error: {number(train.mean_absolute_error)} in training, "
         f"{number(test.mean_absolute_error)} in the test"

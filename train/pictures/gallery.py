@@ -7,7 +7,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from train.pictures.layout import RIGHT, RIGHT_MARK, SMALL, WRONG, WRONG_MARK, house_style, new_grid, wrap
+from train.pictures.layout import (
+    CELL,
+    FONT,
+    RIGHT,
+    RIGHT_MARK,
+    SMALL,
+    WIDTH,
+    WRONG,
+    WRONG_MARK,
+    house_style,
+    new_grid,
+    wrap,
+)
 from train.pictures.predict import Answers
 
 
@@ -37,14 +49,19 @@ def draw_gallery(
         colours: Of the titles.
         title: Above them all.
     """
-    figure, panels = new_grid(len(images), columns=columns, ratio=images.shape[1] / images.shape[2], title=title)
-    inches = figure.get_figwidth() / min(columns, len(images))
-    for index, (axes, image, name) in enumerate(zip(panels, images, titles, strict=True)):
+    across = min(columns, len(images))
+    size = SMALL if across > 4 else FONT
+    shown = [wrap(name, inches=CELL if across < 4 else WIDTH / across, size=size) for name in titles]
+    figure, panels = new_grid(
+        len(images),
+        columns=columns,
+        ratio=images.shape[1] / images.shape[2],
+        title=title,
+        lines=max(name.count("\n") + bool(name) for name in shown),
+    )
+    for axes, image, name, colour in zip(panels, images, shown, colours or ["black"] * len(shown), strict=True):
         show_image(axes, image)
-        size = SMALL if columns > 4 else None
-        axes.set_title(
-            wrap(name, inches=inches), color=colours[index] if colours else "black", fontsize=size, linespacing=1.3
-        )
+        axes.set_title(name, color=colour, fontsize=size)
     return figure
 
 
@@ -62,10 +79,9 @@ def say_predictions(
     for predicted, truth, confidence in zip(answers.class_index, class_index, answers.confidence, strict=True):
         right = predicted == truth
         mark = RIGHT_MARK if right else WRONG_MARK
-        said = f"Pred: {labels[predicted]} | Truth: {labels[truth]}"
-        titles.append(f"{mark} {said}\n{confidence:.1%} sure")
+        titles.append(f"{mark} Pred: {labels[predicted]} | {confidence:.1%}\nTruth: {labels[truth]}")
         colours.append(RIGHT if right else WRONG)
-        lines.append(f"{mark} {said} | {confidence:.4f}")
+        lines.append(f"{mark} Pred: {labels[predicted]} | Truth: {labels[truth]} | {confidence:.4f}")
     return titles, colours, lines
 
 

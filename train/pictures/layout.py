@@ -18,6 +18,7 @@ from train.pictures.picture import Picture
 DPI = 120
 WIDTH = 10.0  # inches, at most: 1200 pixels
 NARROWEST = 4.0
+CELL = 2.4  # width of an image in a grid, at most
 FONT = 9.0
 SMALL = 8.0  # the smallest there is
 
@@ -64,7 +65,9 @@ def new_figure(width: float, height: float) -> Figure:
     )
 
 
-def new_grid(count: int, *, columns: int, ratio: float = 1.0, title: str = "") -> tuple[Figure, list[Axes]]:
+def new_grid(
+    count: int, *, columns: int, ratio: float = 1.0, title: str = "", lines: int = 0
+) -> tuple[Figure, list[Axes]]:
     """Return a figure with one bare panel per image; one alone and an unfilled last row are fine.
 
     Args:
@@ -72,11 +75,12 @@ def new_grid(count: int, *, columns: int, ratio: float = 1.0, title: str = "") -
         columns: How many stand side by side, at most.
         ratio: Height of an image over its width.
         title: Stands above them all.
+        lines: How many lines the longest title of a panel has.
     """
     columns = min(columns, count)
     rows = -(-count // columns)
-    cell = min(2.4, WIDTH / columns)
-    figure = new_figure(columns * cell, rows * (cell * min(max(ratio, 0.4), 1.6) + 0.5) + 0.4)
+    cell = min(CELL, WIDTH / columns)
+    figure = new_figure(columns * cell, rows * (cell * min(max(ratio, 0.4), 1.6) + 0.1 + 0.18 * lines) + 0.3)
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for panel in axes:
         panel.set_axis_off()

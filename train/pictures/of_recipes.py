@@ -36,7 +36,8 @@ def draw_samples(request: Request) -> Picture:
         figure = points.draw_classes(train, test, labels=spec.labels, names=names)
     else:
         header, rows, note = points.table_cells(train, features=spec.features, labels=spec.labels)
-        title = f"{subject.name}: the first of {len(train):,} training rows"
+        some = f"{len(rows)} of " if len(rows) < len(train) else ""
+        title = f"{subject.name}: {some}{len(train):,} training rows"
         figure = draw_table(header, rows, title=title, left=0, note=note)
     return render(
         figure, f"{counts}; {points.say_columns(train.inputs, spec.features)}; {_say_targets(train, spec.labels)}"

@@ -1,6 +1,7 @@
 """The rows of a table as points: what there is to be learnt."""
 
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,7 +18,19 @@ COLUMNS = 8
 SPLITS = (("train", TRAIN, "o"), ("test", TEST, "s"))
 
 
-def are_same(train: Split, test: Split) -> bool:
+class Rows(Protocol):
+    """Inputs and targets, as arrays."""
+
+    @property
+    def inputs(self) -> NDArray[Any]:
+        """``(rows, features)``."""
+
+    @property
+    def targets(self) -> NDArray[Any]:
+        """``(rows,)`` or ``(rows, targets)``."""
+
+
+def are_same(train: Rows, test: Rows) -> bool:
     """Return whether both splits are the same rows: too few to be split."""
     return np.array_equal(train.inputs, test.inputs, equal_nan=True) and np.array_equal(train.targets, test.targets)
 

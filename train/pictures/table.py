@@ -54,7 +54,7 @@ def draw_table(
             )
             place += cells + GAP
         if line % 2:
-            axes.axhspan(line, line + 1, color="#eef2f7", linewidth=0, zorder=0)
+            axes.fill_between([0, total], line, line + 1, color="#eef2f7", linewidth=0, zorder=0)
     for line, text in enumerate(notes, start=1 + len(rows)):
         axes.text(0, line + 0.6, text, va="center")
     return figure
