@@ -109,6 +109,21 @@ def _check_replaceable(path: Path, *, overwrite: bool) -> None:
         raise RunError(f"{path} holds a finished run; give --overwrite to replace it, or another --out")
 
 
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file to a temporary sibling and rename it, so that a crash leaves the old one or none.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
+            fresh = Path(folder) / path.name
+            fresh.write_bytes(content)
+            fresh.replace(path)
+    except OSError as error:
+        raise RunError(f"{path} cannot be written ({error.strerror}); give another --out") from error
+
+
 def swap_directory(path: Path, fresh: Path, *, aside: Path) -> None:
     """Put a finished directory in its place; a crash in between leaves the old one aside, complete, or none.
 
