@@ -92,9 +92,9 @@ def load_model(subject: Subject) -> tuple[nn.Module, nn.Module]:
     """
     spec = subject.spec
     input_module = build_input(spec.features, spec.mean, spec.std)
-    if subject.run is not None and subject.path is not None:
-        return load_network(subject.path, subject.run), input_module
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):  # building a network draws its first weights
+        if subject.run is not None and subject.path is not None:
+            return load_network(subject.path, subject.run), input_module
         torch.manual_seed(spec.seed)
         network = build_network(spec.factory, spec.factory_args)
         initialise(network, spec.initialisation)
