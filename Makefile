@@ -12,7 +12,7 @@ RUN := runs/$(RECIPE)
 BUNDLE := bundles/$(RECIPE)
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help setup demo test check clean
+.PHONY: help setup demo test check reproduce clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
@@ -31,6 +31,9 @@ check: $(VENV)/.dev ## Lint, formatting, types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+reproduce: $(VENV)/.train ## Train, export, certify and serve every recipe, and write docs/reproduction.md
+	$(PY) -m train reproduce
 
 clean: ## Remove environments, runs, bundles and caches
 	rm -rf $(VENV) $(BASE) runs bundles build *.egg-info .mypy_cache .pytest_cache .ruff_cache
