@@ -239,6 +239,17 @@ def test_dropout_is_off_and_the_mode_stays() -> None:
 # --- boundaries ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_network_on_a_gpu_answers_on_the_cpu() -> None:
+    network = CirclesNet(features=2, hidden_units=10, relu=True)
+    input_module = build_input((Feature(name="a"), Feature(name="b")), (0.0, 0.0), (1.0, 1.0))
+    rows = np.ones((3, 2), dtype=np.float32)
+    expected = run_network(network, input_module, rows)
+    actual = run_network(network.cuda(), input_module.cuda(), rows)
+    assert actual.device.type == "cpu"
+    assert torch.allclose(actual, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("classes", [2, 4])
 def test_boundary_is_what_the_network_says_of_each_place(classes: int) -> None:
     torch.manual_seed(0)
@@ -286,6 +297,8 @@ def test_boundary_runs_where_two_classes_are_equal() -> None:
     assert np.array_equal(np.argmax(leads, axis=0), probabilities.argmax(axis=1))
     assert all(np.array_equal(lead > 0, probabilities.argmax(axis=1) == index) for index, lead in enumerate(leads))
     assert class_leads(np.array([[0.9, 0.1], [0.8, 0.2]])) == []  # one class has all
+    assert class_leads(np.ones((4, 1))) == []
+    assert np.isfinite(shade(np.ones((4, 1)))).all()
 
 
 def test_shade_tells_classes_and_doubt_apart() -> None:
@@ -402,9 +415,10 @@ def test_close_probabilities_are_no_answer() -> None:
     assert say_doubt(np.array([0.2, 0.5, 0.3]), labels) == ""
     assert is_close(np.array([0.549, 0.451]))
     assert not is_close(np.array([0.551, 0.449]))
+    assert not is_close(np.array([1.0]))  # of one class there is no doubt
 
 
-@pytest.mark.parametrize("classes", [2, 3, 100])
+@pytest.mark.parametrize("classes", [1, 2, 3, 100])
 def test_bars_are_the_greatest_probabilities(classes: int) -> None:
     values = np.random.default_rng(0).dirichlet(np.ones(classes))
     image = np.zeros((4, 4, 3), dtype=np.uint8)

@@ -75,7 +75,7 @@ def shade(probabilities: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]
         colours: NDArray[np.floating[Any]] = matplotlib.colormaps["RdYlBu"](0.1 + 0.8 * probabilities[:, 1])[:, :3]
         return 0.25 + 0.75 * colours
     best = probabilities.argmax(axis=1)
-    surplus = (probabilities.max(axis=1) - 1 / classes) / (1 - 1 / classes)
+    surplus = (probabilities.max(axis=1) - 1 / classes) / max(1 - 1 / classes, 1e-9)
     strength = (0.15 + 0.6 * surplus)[:, np.newaxis]
     shaded: NDArray[np.floating[Any]] = 1 - strength * (1 - np.array(class_colours(classes))[best])
     return shaded
@@ -87,7 +87,7 @@ def class_leads(probabilities: NDArray[np.floating[Any]]) -> list[NDArray[np.flo
     Classes that have all places, or none, are left out: they have no boundary.
     """
     leads = [
-        probabilities[:, index] - np.delete(probabilities, index, axis=1).max(axis=1)
+        probabilities[:, index] - np.delete(probabilities, index, axis=1).max(axis=1, initial=0)
         for index in range(probabilities.shape[1])
     ]
     return [lead for lead in leads if lead.min() < 0 < lead.max()]

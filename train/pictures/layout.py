@@ -2,6 +2,7 @@
 
 import io
 import textwrap
+import unicodedata
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -91,7 +92,8 @@ def new_grid(
 
 def wrap(text: str, *, inches: float, size: float = FONT, lines: int = 3) -> str:
     """Break a text so that it fits a width; what does not fit in so many lines ends in an ellipsis."""
-    characters = max(6, int(inches * 72 / (0.62 * size)))
+    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)  # twice as wide as the others
+    characters = max(6, int(inches * 72 / (0.62 * size) / (1 + wide / max(1, len(text)))))
     paragraphs = [textwrap.wrap(line, characters, max_lines=lines, placeholder="…") for line in text.splitlines()]
     return "\n".join(line for paragraph in paragraphs for line in paragraph)
 

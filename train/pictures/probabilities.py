@@ -16,8 +16,8 @@ MOST_BARS = 12
 
 def is_close(probabilities: NDArray[np.floating[Any]]) -> bool:
     """Return whether the two greatest probabilities ``(classes,)`` are too near each other to tell."""
-    second, first = np.sort(probabilities)[-2:]
-    return bool(first - second < CLOSE)
+    greatest = np.sort(probabilities)[::-1][:2]
+    return len(greatest) == 2 and bool(greatest[0] - greatest[1] < CLOSE)
 
 
 def say_doubt(probabilities: NDArray[np.floating[Any]], labels: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from train.pictures.picture import PictureError
 from train.recipes.recipe import Recipe
 from train.recipes.registry import RECIPES
 from train.run import RECORD, Run, build_network, load_network, read_run
+from train.validation import set_aside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +62,7 @@ def find_subject(name: str, data_root: Path | None = None) -> Subject:
 
 
 def read_data(subject: Subject) -> Dataset:
-    """Read the data of a recipe, or the very data of a run.
+    """Read the data of a recipe, or the very data of a run: without the rows that were set aside from training.
 
     Raises:
         DataError: it is missing or damaged.
@@ -81,7 +82,9 @@ def read_data(subject: Subject) -> Dataset:
             f"{run.data.name} has sha256 {dataset.sha256[:12]}…, but {subject.path} was trained on "
             f"{run.data.sha256[:12]}…; give the --data-root it was trained from, or train again"
         )
-    return dataset
+    if not run.validation:
+        return dataset
+    return replace(dataset, train=set_aside(dataset.train, run.validation, seed=run.seed)[0])
 
 
 def load_model(subject: Subject) -> tuple[nn.Module, nn.Module]:
