@@ -68,8 +68,10 @@ class ImagePreprocessing:
         color: Colour mode of the array: ``L`` has one channel, ``RGB`` three.
         height: Rows of the array, pixels.
         width: Columns of the array, pixels.
-        fit: ``stretch`` resizes the whole image; ``ink`` cuts out the drawing, makes it white on black, centres it
-            in a square and resizes that.
+        fit: ``stretch`` resizes the whole image; ``crop`` resizes its shorter side to `resize` and cuts out the centre;
+            ``ink`` cuts out the drawing, makes it white on black, centres it in a square and resizes that.
+        resize: Pixels of the shorter side before the centre is cut out; of ``crop`` alone.
+        interpolation: How pixels are resized.
         background: Grey level, 0 to 255, laid under transparent pixels.
         drawing: Whether a hand drawing is a sensible input, so that the page offers a sketchpad.
     """
@@ -77,15 +79,26 @@ class ImagePreprocessing:
     color: Literal["L", "RGB"]
     height: int
     width: int
-    fit: Literal["stretch", "ink"] = "stretch"
+    fit: Literal["stretch", "crop", "ink"] = "stretch"
     background: int = 255
     drawing: bool = False
+    resize: int | None = None
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1:
             raise ValueError(f"image size is {self.height}x{self.width}, but both sides must be at least 1")
         if not 0 <= self.background <= 255:
             raise ValueError(f"background is {self.background}, but must lie in 0 to 255")
+        if (self.fit == "crop") != (self.resize is not None):
+            raise ValueError(
+                f"fit is {self.fit} and resize {self.resize}, but a size to resize to belongs to crop, and to it alone"
+            )
+        if self.resize is not None and self.resize < max(self.height, self.width):
+            raise ValueError(
+                f"images are resized to {self.resize}, but {self.height}x{self.width} are to be cut out of them; "
+                "resize to at least that"
+            )
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -239,6 +239,19 @@ def test_bounds_of_preprocessing_are_allowed(background: int) -> None:
     assert ImagePreprocessing(color="L", height=2, width=1, background=background).shape == (2, 1, 1)
 
 
+@pytest.mark.parametrize(
+    ("fit", "resize", "message"),
+    [
+        ("crop", None, "fit is crop and resize None"),
+        ("stretch", 64, "fit is stretch and resize 64"),
+        ("crop", 31, "images are resized to 31, but 32x8 are to be cut out of them"),
+    ],
+)
+def test_a_size_to_resize_to_belongs_to_crop(fit: Any, resize: int | None, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        ImagePreprocessing(color="L", height=32, width=8, fit=fit, resize=resize)
+
+
 def test_a_tensor_has_a_batch() -> None:
     with pytest.raises(ValueError, match=r"tensor x has shape \[\], but the first dimension"):
         TensorSpec(name="x", dtype="float32", shape=())

@@ -6,8 +6,10 @@ import random
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -270,6 +272,32 @@ def test_resize_is_stretch() -> None:
     assert prepared.shape == (8, 8, 3)
     assert prepared[:, :3].min() == 255
     assert prepared[:, 5:].max() == 0
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [(300, 400), (401, 299), (256, 256), (90, 31), (33, 1100), (225, 224)], ids=str)
+def test_crop_is_torchvisions_resize_and_centre_crop(size: tuple[int, int], interpolation: Any) -> None:
+    from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
+
+    pixels = np.random.default_rng(sum(size)).integers(0, 256, (*size, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    spec = ImagePreprocessing(color="RGB", height=56, width=48, fit="crop", resize=64, interpolation=interpolation)
+    theirs = Compose([Resize(64, InterpolationMode(interpolation)), CenterCrop((56, 48))])(image)
+    assert np.array_equal(prepare_image(image, spec), np.asarray(theirs))
+
+
+def test_a_very_long_line_is_cropped_without_being_made_large() -> None:
+    spec = ImagePreprocessing(color="L", height=224, width=224, fit="crop", resize=256)
+    line = np.zeros((1, 4_000_000), dtype=np.uint8)
+    line[:, 2_000_000:] = 255
+    tracemalloc.start()
+    prepared = prepare_image(Image.fromarray(line), spec)[..., 0]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000
+    assert prepared.shape == (224, 224)
+    assert prepared[0, 0] <= 2
+    assert prepared[0, -1] >= 253
 
 
 @pytest.mark.parametrize("paper", [255, 0], ids=["black-on-white", "white-on-black"])
