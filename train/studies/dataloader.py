@@ -1,137 +1,270 @@
-"""Reading images once: batch size, worker processes and resizing beforehand, against rows that lie in memory."""
+"""Reading images once: batches, workers, pinned memory, persistent workers, resizing beforehand, and memory alone."""
 
-import time
-import warnings
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
-from statistics import median
+from statistics import mean
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset as Rows
 
+from train import dataset as data
 from train.data import read_digits
+from train.dataset import MissingDataError
 from train.fashion_mnist import read_fashion_mnist
-from train.studies.result import Cell, Curve, StudyResult, as_verdict
+from train.studies.loaders import (
+    SIZE,
+    Images,
+    InMemory,
+    OnDevice,
+    Sample,
+    Timing,
+    build_loader,
+    resize,
+    time_action,
+    time_loader,
+)
+from train.studies.result import Cell, Check, Curve, StudyResult, judge
 
-ROWS, SIZE = 4000, 64
-Sample = tuple[Tensor, int]
+ROWS, WHOLE_BATCH, WHOLE_WORKERS = 3000, 256, 4
+BATCHES, WORKERS = (1, 4, 16, 64), (0, 1, 2, 4, 8)
+PERSISTENT_BATCHES, PERSISTENT_WORKERS = (1, 8, 64), (1, 4)
+NO_EFFECT = 0.1  # a ratio this near to 1 is none: the notes' own repetitions differ by more
+ONLINE, OFFLINE, PERSISTENT, PINNED = "resizing", "resized before", "resizing, persistent", "resizing, pinned"
+MEMORY = "in memory"
+Key = tuple[str, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
-    """Seconds to build a loader and of one later pass over all rows: the first pass, which starts workers, is apart."""
+class Whole:
+    """Seconds to read the whole training split once at its own size."""
 
-    construct_s: float
-    first_pass_s: float
-    pass_s: float
-
-
-class Images(Dataset[Sample]):
-    """Images as a course reads them: one at a time, each resized (unless it was beforehand) and made a float tensor."""
-
-    def __init__(self, images: NDArray[np.uint8], targets: NDArray[np.int64], *, resize: bool) -> None:
-        self.images, self.targets, self.resize = images, targets, resize
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> Sample:
-        image = resize(self.images[index]) if self.resize else self.images[index]
-        return torch.from_numpy(image).float()[None] / 255, int(self.targets[index])
-
-
-class InMemory:
-    """The same rows as tensors, a batch at a time: what this project trains from."""
-
-    def __init__(self, images: NDArray[np.uint8], targets: NDArray[np.int64], batch_size: int) -> None:
-        self.images, self.targets, self.batch_size = torch.from_numpy(images), torch.from_numpy(targets), batch_size
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for index in torch.split(torch.randperm(len(self.images)), self.batch_size):
-            yield self.images[index][:, None].float() / 255, self.targets[index]
+    loader: float
+    floats: float
+    stored: float
+    copy_floats: float
+    copy_stored: float
 
 
 def carry_out(*, quick: bool, data_root: Path) -> StudyResult:
-    """Time every arm: construction, first pass, and the median of three later passes."""
-    dataset = read_digits(data_root) if quick else read_fashion_mnist(data_root, download=False)
-    count = 64 if quick else ROWS
-    raw, targets = dataset.train.inputs[:count, :, :, 0], dataset.train.targets[:count]
-    resized = np.stack([resize(image) for image in raw])
-    batch_sizes, workers = ((8, 32), (0, 1)) if quick else ((4, 16, 64, 256), (0, 1, 2, 4))
-    timings: dict[tuple[str, int], Timing] = {}
-    for batch_size in batch_sizes:
-        for number in workers:
-            for label, images, resizes in (("resized", resized, False), ("resizing", raw, True)):
-                rows = Images(images, targets, resize=resizes)
-                timings[f"{label}, {number} workers", batch_size] = time_loader(_loader(rows, batch_size, number))
-        timings["in memory", batch_size] = time_loader(partial(InMemory, resized, targets, batch_size))
-    labels = sorted({label for label, _ in timings}, reverse=True)
-    rows_of_table: list[tuple[Cell, ...]] = [
-        (label, size, 1e3 * timing.construct_s, 1e3 * timing.first_pass_s, 1e3 * timing.pass_s, count / timing.pass_s)
-        for (label, size), timing in timings.items()
-    ]
-    small, large, most = batch_sizes[0], batch_sizes[-1], workers[-1]
-    batching = timings[f"resizing, {most} workers", small].pass_s / timings[f"resizing, {most} workers", large].pass_s
-    offline = timings[f"resizing, {most} workers", large].pass_s / timings[f"resized, {most} workers", large].pass_s
-    alone = timings["resizing, 0 workers", large].pass_s
-    helped = alone / min(timings[f"resizing, {number} workers", large].pass_s for number in workers[1:])
-    best = min(timing.pass_s for (label, size), timing in timings.items() if label != "in memory" and size == large)
-    memory = best / timings["in memory", large].pass_s
+    """Time every arm, each with a warm-up and three loaders, construction apart."""
+    dataset, fallback = _read(quick=quick, data_root=data_root)
+    count, batches, workers = (48, (8, 16), (0, 1)) if quick else (ROWS, BATCHES, WORKERS)
+    images, targets = dataset.train.inputs[:count, :, :, 0], dataset.train.targets[:count]
+    timings = _grid(images, targets, batches, workers, repeats=1 if quick else 3)
+    course = _course_rows(dataset, data_root)
+    whole = _read_whole(
+        dataset.train, course, workers=workers[-1] if quick else WHOLE_WORKERS, repeats=1 if quick else 3
+    )
+    name = "digits" + fallback if dataset.name == "digits" else "Fashion-MNIST"
+    missing = () if any(label == PINNED for label, _, _ in timings) else _unpinned()
+    checks = (*grid_checks(timings, batches, workers), *whole_checks(whole))
+    curves = [(ONLINE, number) for number in workers] + [(OFFLINE, workers[-2]), (MEMORY, 0)]
     return StudyResult(
-        title=f"Reading {count:,} images at {SIZE}x{SIZE} once, in milliseconds; medians of three passes",
+        title=f"Reading {len(images):,} images of {name} at {SIZE}x{SIZE}, and all {len(dataset.train):,} as they are",
         claim=(
-            "Large batches are far faster than small ones, more workers help up to the number of cores, and resizing "
-            "beforehand pays in large batches."
+            "Large batches are far faster than small ones; more workers help up to four; pinned memory with persistent "
+            "workers changes nothing; resizing beforehand is 0.85 to 3.54 times as fast."
         ),
-        columns=("arm", "batch", "construction", "first pass", "later pass", "rows/s"),
-        rows=tuple(rows_of_table),
+        columns=("arm", "batch", "workers", "build, ms", "first pass, ms", "later pass, ms", "images/s"),
+        rows=(*_rows(timings, len(images)), *missing, *_whole_rows(whole, len(dataset.train))),
         finding=(
-            f"with {most} workers batch {large} is {batching:.1f} times as fast as batch {small}, and resizing "
-            f"beforehand {offline:.1f} times as fast as resizing; the best number "
-            f"of workers is {helped:.1f} times as fast as none; from memory, without workers, batch {large} is "
-            f"{memory:.1f} times as fast as the best loader."
+            f"the notes' timer spans a new loader and one pass, so that persistent workers could show nothing, and "
+            f"nothing was copied to a device, so that pinned memory could not either. All {len(dataset.train):,} "
+            f"images take {whole.loader:.3g} s through a DataLoader and {whole.floats:.3g} s from memory."
         ),
-        verdict=as_verdict(batching >= 1.5, helped >= 1.2, offline >= 1.2),
+        verdict=judge(checks),
+        checks=checks,
         curves=tuple(
-            Curve(label=label, x=batch_sizes, y=tuple(count / timings[label, size].pass_s for size in batch_sizes))
-            for label in labels
+            Curve(
+                label=f"{label}, {number} workers" if label != MEMORY else label,
+                x=batches,
+                y=tuple(len(images) / timings[label, batch, number].later_pass_s for batch in batches),
+            )
+            for label, number in curves
         ),
-        axes=("batch size", "rows per second"),
+        axes=("batch size", "images per second"),
         log_scale=(True, True),
     )
 
 
-def resize(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return an image ``(height, width)`` at the study's size."""
-    return np.array(Image.fromarray(image).resize((SIZE, SIZE), Image.Resampling.BILINEAR))
+def _read(*, quick: bool, data_root: Path) -> tuple[data.Dataset, str]:
+    if quick:
+        return read_digits(data_root), ""
+    try:
+        return read_fashion_mnist(data_root, download=False), ""
+    except MissingDataError:
+        return read_digits(data_root), " (Fashion-MNIST is not there)"
 
 
-def time_loader(build: Callable[[], Iterable[object]]) -> Timing:
-    """Time construction, the first pass and the median of three more."""
-    start = time.perf_counter()
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message="This DataLoader will create"
-        )  # more workers than cores: the question
-        loader = build()
-    constructed = time.perf_counter()
-    passes = []
-    for _ in range(4):
-        begin = time.perf_counter()
-        for _batch in loader:
-            pass
-        passes.append(time.perf_counter() - begin)
-    return Timing(construct_s=constructed - start, first_pass_s=passes[0], pass_s=median(passes[1:]))
+def _course_rows(dataset: data.Dataset, data_root: Path) -> Rows[Sample]:
+    """Return what the notes give their loader: torchvision's data set, each image a PIL image made a tensor."""
+    if dataset.name == "digits":
+        return Images(dataset.train.inputs[..., 0], dataset.train.targets, resize=False)
+    from torchvision.datasets import FashionMNIST  # type: ignore[import-untyped]
+    from torchvision.transforms import ToTensor  # type: ignore[import-untyped]
+
+    rows: Rows[Sample] = FashionMNIST(data_root, train=True, transform=ToTensor())
+    return rows
 
 
-def _loader(rows: Images, batch_size: int, workers: int) -> Callable[[], Iterable[object]]:
-    # persistent workers show only from the second pass on, which is the one that counts here
-    return lambda: DataLoader(
-        rows, batch_size=batch_size, shuffle=True, num_workers=workers, persistent_workers=workers > 0
+def _grid(
+    images: NDArray[np.uint8],
+    targets: NDArray[np.int64],
+    batches: tuple[int, ...],
+    workers: tuple[int, ...],
+    *,
+    repeats: int,
+) -> dict[Key, Timing]:
+    resized = np.stack([resize(image) for image in images])
+    online, offline = Images(images, targets, resize=True), Images(resized, targets, resize=False)
+    timings: dict[Key, Timing] = {}
+    for batch in batches:
+        for number in workers:
+            for label, rows in ((ONLINE, online), (OFFLINE, offline)):
+                build = partial(build_loader, rows, batch, number)
+                warm_up = batch == batches[0]
+                timings[label, batch, number] = time_loader(build, repeats=repeats, later=False, warm_up=warm_up)
+        timings[MEMORY, batch, 0] = time_loader(partial(InMemory, resized, targets, batch), repeats=repeats)
+        for number in (number for number in PERSISTENT_WORKERS if number in workers and batch in PERSISTENT_BATCHES):
+            build = partial(build_loader, online, batch, number, persistent=True)
+            timings[PERSISTENT, batch, number] = time_loader(build, repeats=repeats, warm_up=False)
+            if torch.cuda.is_available():
+                for label, pinned in ((f"{PERSISTENT}, copied", False), (PINNED, True)):
+                    copied = partial(_copied, online, batch, number, pinned=pinned)
+                    timings[label, batch, number] = time_loader(copied, repeats=repeats)
+    return timings
+
+
+def _copied(rows: Images, batch: int, workers: int, *, pinned: bool) -> OnDevice:
+    loader = build_loader(rows, batch, workers, persistent=True, pinned=pinned)
+    return OnDevice(loader, torch.device("cuda"), pinned=pinned)
+
+
+def _read_whole(split: data.Split, course: Rows[Sample], *, workers: int, repeats: int) -> Whole:
+    """Time the whole split: through the loader of the notes, from memory, and the mere copying of as many bytes."""
+    images, targets = split.inputs[..., 0], split.targets
+    stored = torch.from_numpy(images)
+
+    def memory(*, as_float: bool) -> float:
+        build = partial(InMemory, images, targets, WHOLE_BATCH, as_float=as_float)
+        return time_loader(build, repeats=repeats).later_pass_s
+
+    return Whole(
+        loader=time_loader(partial(build_loader, course, WHOLE_BATCH, workers), repeats=repeats, later=False).printed_s,
+        floats=memory(as_float=True),
+        stored=memory(as_float=False),
+        copy_floats=_copy_s(stored.float(), repeats=repeats),
+        copy_stored=_copy_s(stored, repeats=repeats),
+    )
+
+
+def _copy_s(source: Tensor, *, repeats: int) -> float:
+    target = torch.empty_like(source)
+    return time_action(lambda: target.copy_(source), repeats=repeats)
+
+
+def _rows(timings: dict[Key, Timing], count: int) -> tuple[tuple[Cell, ...], ...]:
+    return tuple(
+        (
+            label,
+            batch,
+            workers,
+            1e3 * timing.construct_s,
+            1e3 * timing.first_pass_s,
+            1e3 * timing.later_pass_s,
+            count / timing.later_pass_s,
+        )
+        for (label, batch, workers), timing in sorted(timings.items())
+    )
+
+
+def _unpinned() -> tuple[tuple[Cell, ...], ...]:
+    return ((PINNED, "-", "-", "needs CUDA: not measured", "-", "-", "-"),)
+
+
+def _whole_rows(whole: Whole, count: int) -> tuple[tuple[Cell, ...], ...]:
+    arms = (
+        ("all, as they are: DataLoader", whole.loader),
+        ("all, as they are: in memory, float", whole.floats),
+        ("all, as they are: in memory, uint8", whole.stored),
+        ("copying as many floats", whole.copy_floats),
+        ("copying as many bytes", whole.copy_stored),
+    )
+    return tuple((label, WHOLE_BATCH, "-", "-", "-", 1e3 * seconds, count / seconds) for label, seconds in arms)
+
+
+def grid_checks(timings: dict[Key, Timing], batches: tuple[int, ...], workers: tuple[int, ...]) -> tuple[Check, ...]:
+    """Return the notes' claims beside what was measured."""
+    small, large, most = batches[0], batches[-1], workers[-1]
+    four = 4 if most >= 4 else most
+    batching = timings[ONLINE, small, four].printed_s / timings[ONLINE, large, four].printed_s
+    steps = []
+    for fewer, more in pairwise(workers[1:]):
+        ratio = timings[ONLINE, large, fewer].printed_s / timings[ONLINE, large, more].printed_s
+        steps.append((fewer, more, ratio))
+    printed = {1: ("1.69", True), 2: ("1.56", True), 4: ("1.22", False)}
+    persistent = [key[1:] for key in timings if key[0] == PERSISTENT]
+    first = mean(timings[PERSISTENT, *cell].printed_s / timings[ONLINE, *cell].printed_s for cell in persistent)
+    later = mean(timings[ONLINE, *cell].later_pass_s / timings[PERSISTENT, *cell].later_pass_s for cell in persistent)
+    cells = [(batch, number) for batch in batches for number in workers if number]
+    offline = [timings[ONLINE, *cell].printed_s / timings[OFFLINE, *cell].printed_s for cell in cells]
+    best = min(timings[ONLINE, large, number].later_pass_s for number in workers)
+    return (
+        Check(f"batch {large} against {small}", "36 x (45.01 s, 1.25 s)", f"{batching:.3g} x", holds=batching >= 3),
+        *(
+            Check(
+                f"{more} workers against {fewer}, batch {large}",
+                f"{printed[fewer][0]} x",
+                f"{ratio:.2f} x",
+                holds=(ratio >= 1.2) == printed[fewer][1],
+            )
+            for fewer, more, ratio in steps
+        ),
+        Check("persistent, new loader and one pass", "0.999 x the time", f"{first:.3f} x", abs(first - 1) < NO_EFFECT),
+        Check("persistent, later passes", "not measured", f"{later:.2f} x as fast", None),
+        Check("pinned, copied to a device", "not measured", _pinned(timings), None),
+        Check(
+            "resizing beforehand",
+            "0.85 to 3.54 x as fast",
+            f"{min(offline):.2f} to {max(offline):.2f} x",
+            max(offline) >= 1.2,
+        ),
+        Check(
+            f"memory against the best loader, batch {large}",
+            "not measured",
+            _ratio(best, timings[MEMORY, large, 0]),
+            None,
+        ),
+    )
+
+
+def _ratio(slow_s: float, fast: Timing) -> str:
+    return f"{slow_s / fast.later_pass_s:.3g} x as fast"
+
+
+def _pinned(timings: dict[Key, Timing]) -> str:
+    cells = [key[1:] for key in timings if key[0] == PINNED]
+    if not cells:
+        return "needs CUDA: not measured"
+    plain = f"{PERSISTENT}, copied"
+    ratio = mean(timings[plain, *cell].later_pass_s / timings[PINNED, *cell].later_pass_s for cell in cells)
+    return f"{ratio:.2f} x as fast"
+
+
+def whole_checks(whole: Whole) -> tuple[Check, ...]:
+    """Return this project's own aims beside what was measured."""
+    loader, floats, stored = (
+        whole.loader / whole.floats,
+        whole.floats / whole.copy_floats,
+        whole.stored / whole.copy_stored,
+    )
+    return (
+        Check("all images: memory against a DataLoader", "aim: at least 40 x", f"{loader:.3g} x as fast", loader >= 40),
+        Check("all images: memory against copying floats", "aim: at most 3 x", f"{floats:.2f} x the time", floats <= 3),
+        Check("all images: memory against copying bytes", "aim: at most 3 x", f"{stored:.2f} x the time", stored <= 3),
     )

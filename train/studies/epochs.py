@@ -1,57 +1,109 @@
 """Ever more epochs of softmax regression: where the test loss turns, and where the test accuracy falls."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from train.fashion_mnist import read_fashion_mnist
-from train.studies.digits import Rows, fit_network, measure, read_rows
-from train.studies.result import Cell, Curve, StudyResult, as_verdict
+from train.initialise import initialise
+from train.studies.digits import NO_FASHION, Rows, fit_network, measure, read_fashion_rows, read_rows
+from train.studies.result import Cell, Check, Curve, StudyResult, judge
 
-TRAIN_ROWS = 2000
+FEW_ROWS, FEW_EPOCHS, ALL_EPOCHS = 2000, 1000, 200
+LEARNING_RATE = 0.1
+LEAST_FALL, LEAST_LEAD = 0.005, 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """So many epochs on so many rows."""
+
+    data: str
+    train: Rows
+    test: Rows
+    epochs: int
+    batch_size: int
+
+    @property
+    def label(self) -> str:
+        """How the arm is called in the table."""
+        return f"{len(self.train.inputs):,} of {self.data}"
 
 
 def carry_out(*, quick: bool, data_root: Path) -> StudyResult:
-    """Train on some rows of Fashion-MNIST, or quickly on some digits, and measure after every epoch."""
-    if quick:
+    """Train on few and on all rows of Fashion-MNIST, or on digits, and measure after every epoch."""
+    fashion = None if quick else read_fashion_rows(data_root)
+    if fashion is None:
         train, test = read_rows()
-        train, epochs, batch_size, data = train.first(200), 100, 32, "digits"
+        epochs = 200 if quick else FEW_EPOCHS
+        arms = [Arm(data="the digits", train=train.first(100), test=test, epochs=epochs, batch_size=32)]
     else:
-        dataset = read_fashion_mnist(data_root, download=False)
-        train, test = (
-            Rows(
-                inputs=torch.from_numpy(split.inputs).flatten(1).float() / 255, targets=torch.from_numpy(split.targets)
-            )
-            for split in (dataset.train, dataset.test)
+        train, test = fashion
+        arms = [
+            Arm(data="Fashion-MNIST", train=train.first(rows), test=test, epochs=epochs, batch_size=256)
+            for rows, epochs in ((FEW_ROWS, FEW_EPOCHS), (len(train.inputs), ALL_EPOCHS))
+        ]
+    table: list[tuple[Cell, ...]] = []
+    curves, checks, findings = [], [], []
+    for arm in arms:
+        history = _train(arm)
+        train_losses, train_accuracies, test_losses, test_accuracies = zip(*history, strict=True)
+        best_loss = test_losses.index(min(test_losses)) + 1
+        best_accuracy = test_accuracies.index(max(test_accuracies)) + 1
+        marks = {1, 3, 10, 30, 100, 300, best_loss, best_accuracy, arm.epochs}
+        table += [(arm.label, epoch, *history[epoch - 1]) for epoch in sorted(marks & set(range(1, arm.epochs + 1)))]
+        numbers = tuple(range(1, arm.epochs + 1))
+        curves += [
+            Curve(label=f"{arm.label}, train", x=numbers, y=train_accuracies),
+            Curve(label=f"{arm.label}, test", x=numbers, y=test_accuracies),
+        ]
+        fall = max(test_accuracies) - test_accuracies[-1]
+        leads = [train_accuracies[place] - test_accuracies[place] for place in (0, -1)]
+        gaps = [test_losses[place] - train_losses[place] for place in (0, -1)]
+        checks += [
+            Check(
+                f"{arm.label}: test accuracy below its best at the end",
+                "it falls",
+                f"by {fall:.1%} since epoch {best_accuracy}",
+                fall > LEAST_FALL,
+            ),
+            Check(
+                f"{arm.label}: training leads",
+                "not at first, later ever",
+                f"accuracy by {leads[0]:.1%} at first, {leads[1]:.1%} at last; loss by {gaps[0]:.2f}, {gaps[1]:.2f}",
+                leads[1] > LEAST_LEAD and gaps[1] > gaps[0],
+            ),
+        ]
+        findings.append(
+            f"with {arm.label} the test loss is least after epoch {best_loss}, the test accuracy greatest after epoch "
+            f"{best_accuracy}, {fall:.1%} above its end after {arm.epochs}"
         )
-        train, epochs, batch_size, data = train.first(TRAIN_ROWS), 1000, 256, "Fashion-MNIST"
-    torch.manual_seed(0)
-    network = nn.Linear(train.inputs.shape[1], 10)
-    fit = fit_network(network, train, learning_rate=0.1, batch_size=batch_size, epochs=epochs, seed=0)
-    history = [(*measure(network, train), *measure(network, test)) for _ in fit]
-    _, train_accuracies, test_losses, test_accuracies = zip(*history, strict=True)
-    best_loss = test_losses.index(min(test_losses)) + 1
-    best_accuracy = test_accuracies.index(max(test_accuracies)) + 1
-    shown = sorted({1, 3, 10, 30, 100, 300, best_loss, best_accuracy, epochs} & set(range(1, epochs + 1)))
-    rows: list[tuple[Cell, ...]] = [(epoch, *history[epoch - 1]) for epoch in shown]
-    numbers = tuple(range(1, epochs + 1))
-    fall = max(test_accuracies) - test_accuracies[-1]
-    gap_begins, gap_ends = (train_accuracies[place] - test_accuracies[place] for place in (0, -1))
     return StudyResult(
-        title=f"Softmax regression on {len(train.inputs):,} rows of {data}, {epochs:,} epochs",
+        title=(
+            "Softmax regression on "
+            + " and on ".join(arm.label for arm in arms)
+            + ", epoch by epoch"
+            + (f" ({NO_FASHION})" if fashion is None and not quick else "")
+        ),
         claim="At first test accuracy is close to training accuracy; with many epochs it falls and stays below.",
-        columns=("epoch", "train loss", "train accuracy", "test loss", "test accuracy"),
-        rows=tuple(rows),
-        finding=(
-            f"the test loss is least after epoch {best_loss}, the test accuracy greatest after epoch {best_accuracy}, "
-            f"{fall:.1%} above its end; training accuracy leads by {gap_begins:.1%} at first, {gap_ends:.1%} at last."
-        ),
-        verdict=as_verdict(fall > 0.005, gap_ends > gap_begins + 0.01),
-        curves=(
-            Curve(label="train", x=numbers, y=train_accuracies),
-            Curve(label="test", x=numbers, y=test_accuracies),
-        ),
+        columns=("rows", "epoch", "train loss", "train accuracy", "test loss", "test accuracy"),
+        rows=tuple(table),
+        finding="; ".join(findings) + ".",
+        verdict=judge(checks),
+        checks=tuple(checks),
+        curves=tuple(curves),
         axes=("epoch", "top-1 accuracy"),
         log_scale=(True, False),
     )
+
+
+def _train(arm: Arm) -> list[tuple[float, float, float, float]]:
+    """Return losses and accuracies on the training and the test rows after each epoch."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(arm.train.inputs.shape[1], 10))
+    initialise(network, "normal-0.01")
+    fit = fit_network(
+        network, arm.train, learning_rate=LEARNING_RATE, batch_size=arm.batch_size, epochs=arm.epochs, seed=0
+    )
+    return [(*measure(network, arm.train), *measure(network, arm.test)) for _ in fit]

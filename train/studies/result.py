@@ -1,6 +1,7 @@
 """What a study gives: the notes' claim, what was measured, and whether the claim holds."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -31,6 +32,24 @@ class Curve:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One figure of the notes, or one aim, beside ours.
+
+    Attributes:
+        what: What the figure is of.
+        notes: What the notes print, or what is aimed at.
+        here: What was measured.
+        holds: Whether the two agree in the sense of the claim; None where the notes say nothing, or nothing could be
+            measured here.
+    """
+
+    what: str
+    notes: str
+    here: str
+    holds: bool | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyResult:
     """One study, carried out.
@@ -45,6 +64,7 @@ class StudyResult:
         curves: What is plotted.
         axes: Labels of x and y.
         log_scale: Which axes are logarithmic.
+        checks: Single figures of the notes beside ours, where there are several.
     """
 
     title: str
@@ -56,6 +76,7 @@ class StudyResult:
     curves: tuple[Curve, ...]
     axes: tuple[str, str]
     log_scale: tuple[bool, bool] = (False, False)
+    checks: tuple[Check, ...] = ()
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -76,15 +97,36 @@ def as_verdict(*parts: bool) -> Verdict:
     return "holds in part" if any(parts) else "does not hold"
 
 
+def judge(checks: Sequence[Check]) -> Verdict:
+    """Return the verdict that those checks give which could be judged."""
+    return as_verdict(*(check.holds for check in checks if check.holds is not None))
+
+
+def show_cell(cell: Cell) -> str:
+    """Return a cell as it is printed."""
+    return f"{cell:.4g}" if isinstance(cell, float) else str(cell)
+
+
+def show_holds(holds: bool | None) -> str:
+    """Return whether a figure agrees, in a word."""
+    return "-" if holds is None else "yes" if holds else "no"
+
+
 def show_result(result: StudyResult) -> Group:
     """Return the table with claim, finding and verdict, for a rich console."""
     table = Table(title=result.title, title_justify="left", box=box.SIMPLE_HEAD)
     for index, column in enumerate(result.columns):
         table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
     for row in result.rows:
-        table.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
+        table.add_row(*map(show_cell, row))
+    tables = [table]
+    if result.checks:
+        checks = Table("claim by claim", "the notes", "here", "agrees", title_justify="left", box=box.SIMPLE_HEAD)
+        for check in result.checks:
+            checks.add_row(check.what, check.notes, check.here, show_holds(check.holds))
+        tables.append(checks)
     lines = (("the notes", result.claim), ("measured", result.finding), ("the claim", result.verdict))
-    return Group(table, *(Text(f"{label}: {text}") for label, text in lines))
+    return Group(*tables, *(Text(f"{label}: {text}") for label, text in lines))
 
 
 def draw_png(result: StudyResult) -> bytes:
