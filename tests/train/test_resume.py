@@ -166,35 +166,59 @@ def test_a_hundred_more_epochs_of_the_line(tmp_path: Path) -> None:
 # ---- kill -9
 
 SCRIPT = """
-import sys
+import os, signal, sys
 from pathlib import Path
+import train.write
 from train.commands.run import RunCommand, run_recipe
-command = RunCommand(recipe="digits", out=Path(sys.argv[1]), epochs=12, batch_size=256, device="cpu")
+from train.progress import TrainingProgress
+from train.run import read_run
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def kill_within_epoch_3(self, epoch, totals, rows):
+    if epoch == 3 and totals.rows > 300:
+        kill()
+
+def kill_between_renames(path, fresh, *, aside):
+    if not path.exists():
+        fresh.rename(path)
+    else:
+        path.rename(aside)
+        kill()
+
+if sys.argv[2] == "within-an-epoch":
+    TrainingProgress.batch_done = kill_within_epoch_3
+else:
+    train.write.swap_directory = kill_between_renames
+command = RunCommand(recipe="digits", out=Path(sys.argv[1]), epochs=4, batch_size=256, device="cpu")
 sys.exit(run_recipe(command, save_every_s=0.0))
 """
 
 
+@pytest.fixture(scope="module")
+def never_killed() -> Fitted:
+    return train_recipe(replace(RECIPES["digits"], epochs=4, batch_size=256))
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
-def test_killed_run_is_finished_as_if_it_were_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("place", ["within-an-epoch", "while-a-run-is-put-in-place"])
+def test_killed_run_is_finished_as_if_it_were_not(place: str, never_killed: Fitted, tmp_path: Path) -> None:
     out = tmp_path / "runs" / "digits"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-u", "-c", SCRIPT, str(out)]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        for line in process.stderr:
-            if line.startswith("epoch  3/12"):
-                break
-        process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
-    run = read_run(out)
-    assert 2 <= run.epochs_done < 12
-    assert not run.finished
+    command = [sys.executable, "-c", SCRIPT, str(out), place]
+    killed = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    if place == "within-an-epoch":
+        assert (read_run(out).epochs_done, read_run(out).finished) == (2, False)
+    else:
+        assert not out.exists()
     assert main(["run", "digits", "--resume", "--out", str(out)]) == 0
     assert [entry.name for entry in out.parent.iterdir()] == ["digits"]
-    whole = train_recipe(replace(RECIPES["digits"], epochs=12, batch_size=256))
-    assert read_run(out).epochs_done == 12
+    assert (read_run(out).epochs_done, read_run(out).finished) == (4, True)
     weights = torch.load(out / "state_dict.pt", weights_only=True)
-    assert all(torch.equal(tensor, whole.weights[name]) for name, tensor in weights.items())
-    assert timeless(read_metrics(out)) == timeless(whole.history)
+    assert all(torch.equal(tensor, never_killed.weights[name]) for name, tensor in weights.items())
+    assert timeless(read_metrics(out)) == timeless(never_killed.history)
 
 
 @pytest.fixture(scope="module")
