@@ -10,17 +10,18 @@ import pytest
 import torch
 from rich.console import Console
 
-from tests.conftest import ROOT, run_command
+from tests.conftest import run_command
 from train.__main__ import main
 from train.dataset import DataError
 from train.fashion_mnist import FILES
-from train.studies import dataloader, epochs, registry
+from train.studies import epochs, registry
 from train.studies.digits import NO_FASHION
 from train.studies.dropout import rank_of_wrong
 from train.studies.initialisation import count_different
 from train.studies.k_fold import split_folds
 from train.studies.loaders import Images, InMemory, OnDevice, Timing, resize, time_loader
 from train.studies.page import draw_page
+from train.studies.reading_claims import MEMORY, OFFLINE, ONLINE, PERSISTENT, Key, Whole, grid_checks, whole_checks
 from train.studies.record import Record, fingerprint, read_record, write_record
 from train.studies.registry import STUDIES, StudyError, carry_out
 from train.studies.result import Check, Curve, StudyResult, as_verdict, draw_png, judge, show_result, write_plot
@@ -179,16 +180,16 @@ def seconds(first: float, later: float) -> Timing:
     return Timing(construct_s=0.0, first_pass_s=first, later_pass_s=later)
 
 
-def grid(*, offline: float, persistent: float, four_workers: float) -> dict[dataloader.Key, Timing]:
+def grid(*, offline: float, persistent: float, four_workers: float) -> dict[Key, Timing]:
     """What the notes measured, in small, but for what is given."""
     timings = {}
     for batch, base in ((1, 36.0), (64, 1.0)):
         for workers, factor in ((0, 3.0), (1, 2.6), (2, 1.6), (4, four_workers), (8, 0.95)):
             online = seconds(base * factor, base * factor)
-            timings[dataloader.ONLINE, batch, workers] = online
-            timings[dataloader.OFFLINE, batch, workers] = seconds(base * factor * offline, base)
-        timings[dataloader.PERSISTENT, batch, 1] = seconds(base * 2.6 * persistent, base * 1.3)
-        timings[dataloader.MEMORY, batch, 0] = seconds(0.1, 0.1)
+            timings[ONLINE, batch, workers] = online
+            timings[OFFLINE, batch, workers] = seconds(base * factor * offline, base)
+        timings[PERSISTENT, batch, 1] = seconds(base * 2.6 * persistent, base * 1.3)
+        timings[MEMORY, batch, 0] = seconds(0.1, 0.1)
     return timings
 
 
@@ -205,15 +206,15 @@ def grid(*, offline: float, persistent: float, four_workers: float) -> dict[data
 )
 def test_claims_about_reading_are_judged_by_the_timings(change: dict[str, float], wrong: list[str]) -> None:
     timings = grid(**{"offline": 0.5, "persistent": 1.0, "four_workers": 1.0, **change})
-    checks = dataloader.grid_checks(timings, (1, 64), (0, 1, 2, 4, 8))
+    checks = grid_checks(timings, (1, 64), (0, 1, 2, 4, 8))
     assert [check.what for check in checks if check.holds is False] == wrong
     assert [check.here for check in checks if check.what == "persistent, later passes"] == ["2.00 x as fast"]
 
 
 @pytest.mark.parametrize(("loader", "floats", "agrees"), [(4.0, 0.1, True), (3.9, 0.1, False), (9.0, 0.16, False)])
 def test_aims_of_reading_are_judged_by_the_timings(loader: float, floats: float, agrees: bool) -> None:
-    whole = dataloader.Whole(loader=loader, floats=floats, stored=0.03, copy_floats=0.05, copy_stored=0.01)
-    assert all(check.holds for check in dataloader.whole_checks(whole)) == agrees
+    whole = Whole(loader=loader, floats=floats, stored=0.03, copy_floats=0.05, copy_stored=0.01)
+    assert all(check.holds for check in whole_checks(whole)) == agrees
 
 
 def test_a_loader_is_built_anew_for_each_repetition_and_read_thrice() -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from train.studies.record import Record
 
 # The studies whose plots the page shows.
-PAGE_PLOTS = ("dropout", "polynomial", "dataloader")
+PAGE_PLOTS = ("initialisation", "polynomial", "dataloader")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,7 @@
 """Reading images once: batches, workers, pinned memory, persistent workers, resizing beforehand, and memory alone."""
 
-from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
-from statistics import mean
 
 import numpy as np
 import torch
@@ -28,26 +25,23 @@ from train.studies.loaders import (
     time_action,
     time_loader,
 )
-from train.studies.result import Cell, Check, Curve, StudyResult, judge
+from train.studies.reading_claims import (
+    MEMORY,
+    OFFLINE,
+    ONLINE,
+    PERSISTENT,
+    PINNED,
+    UNPINNED,
+    Key,
+    Whole,
+    grid_checks,
+    whole_checks,
+)
+from train.studies.result import Cell, Curve, StudyResult, judge
 
 ROWS, WHOLE_BATCH, WHOLE_WORKERS = 3000, 256, 4
 BATCHES, WORKERS = (1, 4, 16, 64), (0, 1, 2, 4, 8)
 PERSISTENT_BATCHES, PERSISTENT_WORKERS = (1, 8, 64), (1, 4)
-NO_EFFECT = 0.1  # a ratio this near to 1 is none: the notes' own repetitions differ by more
-ONLINE, OFFLINE, PERSISTENT, PINNED = "resizing", "resized before", "resizing, persistent", "resizing, pinned"
-MEMORY = "in memory"
-Key = tuple[str, int, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Whole:
-    """Seconds to read the whole training split once at its own size."""
-
-    loader: float
-    floats: float
-    stored: float
-    copy_floats: float
-    copy_stored: float
 
 
 def carry_out(*, quick: bool, data_root: Path) -> StudyResult:
@@ -81,7 +75,7 @@ def carry_out(*, quick: bool, data_root: Path) -> StudyResult:
         checks=checks,
         curves=tuple(
             Curve(
-                label=f"{label}, {number} workers" if label != MEMORY else label,
+                label=label if label == MEMORY else f"{label}, {number} worker{'' if number == 1 else 's'}",
                 x=batches,
                 y=tuple(len(images) / timings[label, batch, number].later_pass_s for batch in batches),
             )
@@ -134,7 +128,7 @@ def _grid(
             build = partial(build_loader, online, batch, number, persistent=True)
             timings[PERSISTENT, batch, number] = time_loader(build, repeats=repeats, warm_up=False)
             if torch.cuda.is_available():
-                for label, pinned in ((f"{PERSISTENT}, copied", False), (PINNED, True)):
+                for label, pinned in ((UNPINNED, False), (PINNED, True)):
                     copied = partial(_copied, online, batch, number, pinned=pinned)
                     timings[label, batch, number] = time_loader(copied, repeats=repeats)
     return timings
@@ -196,75 +190,3 @@ def _whole_rows(whole: Whole, count: int) -> tuple[tuple[Cell, ...], ...]:
         ("copying as many bytes", whole.copy_stored),
     )
     return tuple((label, WHOLE_BATCH, "-", "-", "-", 1e3 * seconds, count / seconds) for label, seconds in arms)
-
-
-def grid_checks(timings: dict[Key, Timing], batches: tuple[int, ...], workers: tuple[int, ...]) -> tuple[Check, ...]:
-    """Return the notes' claims beside what was measured."""
-    small, large, most = batches[0], batches[-1], workers[-1]
-    four = 4 if most >= 4 else most
-    batching = timings[ONLINE, small, four].printed_s / timings[ONLINE, large, four].printed_s
-    steps = []
-    for fewer, more in pairwise(workers[1:]):
-        ratio = timings[ONLINE, large, fewer].printed_s / timings[ONLINE, large, more].printed_s
-        steps.append((fewer, more, ratio))
-    printed = {1: ("1.69", True), 2: ("1.56", True), 4: ("1.22", False)}
-    persistent = [key[1:] for key in timings if key[0] == PERSISTENT]
-    first = mean(timings[PERSISTENT, *cell].printed_s / timings[ONLINE, *cell].printed_s for cell in persistent)
-    later = mean(timings[ONLINE, *cell].later_pass_s / timings[PERSISTENT, *cell].later_pass_s for cell in persistent)
-    cells = [(batch, number) for batch in batches for number in workers if number]
-    offline = [timings[ONLINE, *cell].printed_s / timings[OFFLINE, *cell].printed_s for cell in cells]
-    best = min(timings[ONLINE, large, number].later_pass_s for number in workers)
-    return (
-        Check(f"batch {large} against {small}", "36 x (45.01 s, 1.25 s)", f"{batching:.3g} x", holds=batching >= 3),
-        *(
-            Check(
-                f"{more} workers against {fewer}, batch {large}",
-                f"{printed[fewer][0]} x",
-                f"{ratio:.2f} x",
-                holds=(ratio >= 1.2) == printed[fewer][1],
-            )
-            for fewer, more, ratio in steps
-        ),
-        Check("persistent, new loader and one pass", "0.999 x the time", f"{first:.3f} x", abs(first - 1) < NO_EFFECT),
-        Check("persistent, later passes", "not measured", f"{later:.2f} x as fast", None),
-        Check("pinned, copied to a device", "not measured", _pinned(timings), None),
-        Check(
-            "resizing beforehand",
-            "0.85 to 3.54 x as fast",
-            f"{min(offline):.2f} to {max(offline):.2f} x",
-            max(offline) >= 1.2,
-        ),
-        Check(
-            f"memory against the best loader, batch {large}",
-            "not measured",
-            _ratio(best, timings[MEMORY, large, 0]),
-            None,
-        ),
-    )
-
-
-def _ratio(slow_s: float, fast: Timing) -> str:
-    return f"{slow_s / fast.later_pass_s:.3g} x as fast"
-
-
-def _pinned(timings: dict[Key, Timing]) -> str:
-    cells = [key[1:] for key in timings if key[0] == PINNED]
-    if not cells:
-        return "needs CUDA: not measured"
-    plain = f"{PERSISTENT}, copied"
-    ratio = mean(timings[plain, *cell].later_pass_s / timings[PINNED, *cell].later_pass_s for cell in cells)
-    return f"{ratio:.2f} x as fast"
-
-
-def whole_checks(whole: Whole) -> tuple[Check, ...]:
-    """Return this project's own aims beside what was measured."""
-    loader, floats, stored = (
-        whole.loader / whole.floats,
-        whole.floats / whole.copy_floats,
-        whole.stored / whole.copy_stored,
-    )
-    return (
-        Check("all images: memory against a DataLoader", "aim: at least 40 x", f"{loader:.3g} x as fast", loader >= 40),
-        Check("all images: memory against copying floats", "aim: at most 3 x", f"{floats:.2f} x the time", floats <= 3),
-        Check("all images: memory against copying bytes", "aim: at most 3 x", f"{stored:.2f} x the time", stored <= 3),
-    )

@@ -55,7 +55,7 @@ def carry_out(*, quick: bool, data_root: Path) -> StudyResult:
         table += [(arm.label, epoch, *history[epoch - 1]) for epoch in sorted(marks & set(range(1, arm.epochs + 1)))]
         numbers = tuple(range(1, arm.epochs + 1))
         curves += [
-            Curve(label=f"{arm.label}, train", x=numbers, y=train_accuracies),
+            Curve(label=f"{arm.label}, train", x=numbers, y=train_accuracies, dashed=True),
             Curve(label=f"{arm.label}, test", x=numbers, y=test_accuracies),
         ]
         fall = max(test_accuracies) - test_accuracies[-1]

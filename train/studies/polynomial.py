@@ -41,6 +41,7 @@ def carry_out(*, quick: bool, data_root: Path) -> StudyResult:  # noqa: ARG001 -
                 label=f"degree {degree}, {label}",
                 x=sizes,
                 y=tuple(max(losses[degree, size][split], 1e-12) for size in sizes),
+                dashed=label == "train",
             )
             for degree in DEGREES
             for split, label in enumerate(("train", "test"))

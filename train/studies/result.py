@@ -14,15 +14,17 @@ from rich.text import Text
 Verdict = Literal["holds", "holds in part", "does not hold"]
 Cell = str | int | float
 PLOT = "plot.png"
+MOST_MARKERS = 10  # with more points than this they run into each other, and into the numbers below
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """One line of the plot."""
+    """One line of the plot; dashed, in the colour of the next, where it is of the training rows and that of the test."""
 
     label: str
     x: tuple[float, ...]
     y: tuple[float, ...]
+    dashed: bool = False
 
     def __post_init__(self) -> None:
         if not self.x or len(self.x) != len(self.y):
@@ -133,21 +135,29 @@ def draw_png(result: StudyResult) -> bytes:
     """Draw the curves, as a PNG."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
     axes = figure.subplots()
-    axes.set_title(result.title)
+    axes.set_title(result.title, fontsize="medium", wrap=True)
+    solid = 0
     for curve in result.curves:
-        axes.plot(curve.x, curve.y, label=curve.label, marker="o" if len(curve.x) <= 20 else "", markersize=4)
+        line = "--" if curve.dashed else "-"
+        marker = "o" if len(curve.x) <= MOST_MARKERS else ""
+        axes.plot(curve.x, curve.y, line, color=f"C{solid}", label=curve.label, marker=marker, markersize=4)
+        solid += not curve.dashed
     if result.log_scale[0]:
         axes.set_xscale("log")
     if result.log_scale[1]:
         axes.set_yscale("log")
+    measured = sorted({x for curve in result.curves for x in curve.x})
+    if len(measured) <= MOST_MARKERS:
+        axes.set_xticks(measured, labels=[f"{x:,g}" for x in measured])
+        axes.minorticks_off()
     axes.set_xlabel(result.axes[0])
     axes.set_ylabel(result.axes[1])
     axes.grid(visible=True, alpha=0.3)
-    axes.legend()
+    figure.legend(loc="outside right upper", fontsize="small", frameon=False)
     target = io.BytesIO()
-    figure.savefig(target, format="png", dpi=120)
+    figure.savefig(target, format="png", dpi=100)
     return target.getvalue()
 
 

@@ -33,7 +33,9 @@ def carry_out(*, quick: bool, data_root: Path) -> StudyResult:  # noqa: ARG001 -
         near.append(within)
         for split, label in enumerate(("train", "test")):
             losses = tuple(mean(history[epoch][split] for _, history in runs) for epoch in range(EPOCHS))
-            curves.append(Curve(label=f"decay {decay:g}, {label}", x=tuple(range(1, EPOCHS + 1)), y=losses))
+            curves.append(
+                Curve(label=f"decay {decay:g}, {label}", x=tuple(range(1, EPOCHS + 1)), y=losses, dashed=not split)
+            )
     names = [f"{row[2]:.3g} ± {row[3]:.2g}" for row in rows]
     return StudyResult(
         title=f"Weight decay, {TRAIN_ROWS} rows of {FEATURES} features: norm of the weights and mean squared errors",
