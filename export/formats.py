@@ -1,45 +1,31 @@
 """Every format an export can write. A new one is a module and a line here."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
-from torch import Tensor, nn
-
-from export.to_onnx import export_onnx
-from export.to_torchscript import export_torchscript
-from serve.bundle import Format, Precision, TensorSpec
-
-
-class WriteGraph(Protocol):
-    """Writes one graph file from an eager module, and checks what it wrote."""
-
-    def __call__(
-        self,
-        module: nn.Module,
-        example: Tensor,
-        path: Path,
-        *,
-        inputs: tuple[TensorSpec, ...],
-        outputs: tuple[TensorSpec, ...],
-    ) -> None:
-        """Write the file, or raise ExportError."""
-        ...
+from export.graph_job import GraphJob
+from export.to_onnx import write_onnx
+from export.to_torchscript import write_torchscript
+from serve.bundle import Format, Precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphFormat:
-    """One kind of graph file in a bundle."""
+    """One kind of graph in a bundle.
 
-    path: str
+    Attributes:
+        format: How the manifest calls its files.
+        precision: What the graph computes in.
+        write: Writes it, checks what it wrote, and returns the paths within the folder; raises ExportError.
+    """
+
     format: Format
     precision: Precision
-    write: WriteGraph
+    write: Callable[[GraphJob], tuple[str, ...]]
 
 
+# in the order in which they are written: those below may start from what those above wrote
 FORMATS: dict[str, GraphFormat] = {
-    "onnx": GraphFormat(path="graph.onnx", format="onnx", precision="float32", write=export_onnx),
-    "torchscript": GraphFormat(
-        path="graph.torchscript.pt", format="torchscript", precision="float32", write=export_torchscript
-    ),
+    "onnx": GraphFormat(format="onnx", precision="float32", write=write_onnx),
+    "torchscript": GraphFormat(format="torchscript", precision="float32", write=write_torchscript),
 }

@@ -7,7 +7,7 @@ import numpy as np
 
 from export.deployable import input_specs, output_specs, wrap
 from export.errors import ExportError
-from export.golden_inputs import golden_features, golden_images
+from export.golden_inputs import calibration_rows, golden_features, golden_images
 from export.write import Draft
 from serve.bundle import NAME, Provenance
 from train.data import load_dataset
@@ -79,6 +79,7 @@ def draft_of_run(run_path: Path, *, data_root: Path | None = None, name: str | N
     golden, golden_class_index, kind = (
         golden_features(rows, class_index, run.features) if run.features else golden_images(rows, class_index)
     )
+    specs = input_specs(run.preprocessing, run.features)
     return Draft(
         name=name or recipe.name,
         title=recipe.title,
@@ -86,12 +87,13 @@ def draft_of_run(run_path: Path, *, data_root: Path | None = None, name: str | N
         labels=run.labels,
         module=wrap(network, task=run.task, features=run.features, mean=run.mean, std=run.std),
         weights=network.state_dict(),
-        inputs=input_specs(run.preprocessing, run.features),
+        inputs=specs,
         outputs=output_specs(run.task, run.labels),
         preprocessing=run.preprocessing,
         features=run.features,
         provenance=provenance,
-        golden_inputs=golden,
+        golden_inputs={specs[0].name: golden},
         golden_class_index=golden_class_index,
         golden_kind=kind,
+        calibration={specs[0].name: calibration_rows(dataset.train.inputs)},
     )

@@ -1,11 +1,14 @@
 """Which inputs a bundle carries to prove itself with: real held-out samples, noise and the two extremes."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from serve.bundle import Feature
 
 HELD_OUT_ROWS = 32
+CALIBRATION_ROWS = 512
 RANDOM_ROWS = 8
 _SEED = 20_240_613
 
@@ -85,3 +88,9 @@ def golden_features(
     kinds = ["held-out"] * len(chosen) + ["random"] * RANDOM_ROWS + ["zeros", "full"]
     unknown = np.full(RANDOM_ROWS + 2, -1, dtype=np.int64)
     return rows, np.concatenate([class_index[chosen], unknown]), np.asarray(kinds)
+
+
+def calibration_rows(train: NDArray[Any]) -> NDArray[Any]:
+    """Choose rows of the training split, ``(batch, …)``, from which a format may measure ranges; always the same."""
+    chosen = np.random.default_rng(_SEED).permutation(len(train))[:CALIBRATION_ROWS]
+    return np.ascontiguousarray(train[np.sort(chosen)])

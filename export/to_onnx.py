@@ -13,14 +13,22 @@ import torch
 from torch import Tensor, nn
 
 from export.errors import ExportError
+from export.graph_job import GraphJob
 from serve.bundle import TensorSpec
 
+GRAPH = "graph.onnx"
 _FRAME = re.compile(r'File "([^"]+)"')
+
+
+def write_onnx(job: GraphJob) -> tuple[str, ...]:
+    """Write ``graph.onnx``; see `export_onnx`."""
+    export_onnx(job.module, job.examples, job.folder / GRAPH, inputs=job.inputs, outputs=job.outputs)
+    return (GRAPH,)
 
 
 def export_onnx(
     module: nn.Module,
-    example: Tensor,
+    examples: tuple[Tensor, ...],
     path: Path,
     *,
     inputs: tuple[TensorSpec, ...],
@@ -30,7 +38,7 @@ def export_onnx(
 
     Args:
         module: The deployable module, in evaluation mode.
-        example: One batch of inputs of at least two rows.
+        examples: One batch of each input, of at least two rows.
         path: File to write.
         inputs: Names, dtypes and shapes that the graph must have.
         outputs: The same for its outputs.
@@ -39,7 +47,7 @@ def export_onnx(
         ExportError: the exporter refuses the module, or wrote a graph that differs from what was asked: a frozen batch
             size, another name, shape or dtype.
     """
-    model = _call_exporter(module, example, inputs=inputs, outputs=outputs)
+    model = _call_exporter(module, examples, inputs=inputs, outputs=outputs)
     _name_batch(model)
     _shorten_paths(model)
     check_contract(model, inputs=inputs, outputs=outputs)
@@ -69,7 +77,7 @@ def check_contract(model: onnx.ModelProto, *, inputs: tuple[TensorSpec, ...], ou
 
 
 def _call_exporter(
-    module: nn.Module, example: Tensor, *, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
+    module: nn.Module, examples: tuple[Tensor, ...], *, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
 ) -> onnx.ModelProto:
     chatter = io.StringIO()
     logger = logging.getLogger("torch.onnx")
@@ -80,11 +88,11 @@ def _call_exporter(
             warnings.simplefilter("ignore")  # the exporter warns of its own internals; what it wrote is checked instead
             program = torch.onnx.export(
                 module,
-                (example,),
+                examples,
                 dynamo=True,
                 verbose=False,
                 # a named Dim may be made static without a word where forward calls int(x.shape[0]); this one may not
-                dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+                dynamic_shapes=tuple({0: torch.export.Dim.DYNAMIC} for _ in examples),
                 input_names=[spec.name for spec in inputs],
                 output_names=[spec.name for spec in outputs],
             )

@@ -2,31 +2,39 @@
 
 import io
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from export.errors import ExportError
+from export.graph_job import GraphJob
 from serve.bundle import TensorSpec
+
+GRAPH = "graph.torchscript.pt"
+
+
+def write_torchscript(job: GraphJob) -> tuple[str, ...]:
+    """Write ``graph.torchscript.pt``; see `export_torchscript`."""
+    export_torchscript(job.module, job.examples, job.folder / GRAPH, outputs=job.outputs)
+    return (GRAPH,)
 
 
 def export_torchscript(
     module: nn.Module,
-    example: Tensor,
+    examples: tuple[Tensor, ...],
     path: Path,
     *,
-    inputs: tuple[TensorSpec, ...],  # noqa: ARG001 - one signature for every format
     outputs: tuple[TensorSpec, ...],
 ) -> None:
     """Trace a module and write it.
 
     Args:
         module: The deployable module, in evaluation mode.
-        example: One batch of inputs of at least two rows.
+        examples: One batch of each input, of at least two rows.
         path: File to write.
-        inputs: Names, dtypes and shapes that the graph takes.
-        outputs: The same for what it returns, in order.
+        outputs: Names, dtypes and shapes of what it returns, in order.
 
     Raises:
         ExportError: tracing met a decision that depends on the data, which the file would hold as a constant; or the
@@ -36,7 +44,7 @@ def export_torchscript(
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         # the tracer's own check repeats the same inputs and only warns; parity judges the file instead
-        traced = torch.jit.trace(module, (example,), check_trace=False)  # type: ignore[no-untyped-call]
+        traced = torch.jit.trace(module, examples, check_trace=False)  # type: ignore[no-untyped-call]
         stream = io.BytesIO()
         torch.jit.save(traced, stream)
     path.write_bytes(_without_source_lines(stream.getvalue()))
@@ -45,23 +53,26 @@ def export_torchscript(
             f"{type(module).__name__} decides by its data, and a trace would hold that decision as a constant "
             f"({str(caught[0].message).splitlines()[0]}); write it with tensor operations"
         )
-    check_contract(load_torchscript(path.read_bytes()), example, outputs=outputs)
+    check_contract(load_torchscript(path.read_bytes()), examples, outputs=outputs)
 
 
-def check_contract(graph: torch.jit.ScriptModule, example: Tensor, *, outputs: tuple[TensorSpec, ...]) -> None:
+def check_contract(
+    graph: Callable[..., tuple[Tensor, ...]], examples: tuple[Tensor, ...], *, outputs: tuple[TensorSpec, ...]
+) -> None:
     """Check shapes and dtypes of what a file returns, at batch sizes unseen when it was traced.
 
     Raises:
         ExportError: they differ from what was asked.
     """
-    for rows in (1, len(example) + 1):
-        batch = torch.cat([example, example])[:rows]
+    traced = len(examples[0])
+    for rows in (1, traced + 1):
+        batch = [torch.cat([example, example])[:rows] for example in examples]
         try:
             with torch.inference_mode():
-                results = graph(batch)
+                results = graph(*batch)
         except RuntimeError as error:
             raise ExportError(
-                f"the TorchScript graph was traced at batch {len(example)} and fails at batch {rows} "
+                f"the TorchScript graph was traced at batch {traced} and fails at batch {rows} "
                 f"({str(error).strip().splitlines()[-1]}); look for int(x.shape[0]) or len(x) in forward"
             ) from error
         found = [(str(result.dtype).removeprefix("torch."), list(result.shape)) for result in results]

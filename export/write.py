@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from export.deployable import to_float64
 from export.errors import ExportError
 from export.formats import FORMATS
+from export.graph_job import GraphJob
 from export.model_card import model_card
 from export.module_runner import ModuleRunner, run_batches
 from serve.bundle import (
@@ -56,9 +57,10 @@ class Draft:
         weights: The network's state_dict.
         inputs: Names, dtypes and shapes of what the module takes.
         outputs: The same for what it returns, in order.
-        golden_inputs: Rows that the bundle proves itself with, ``(batch, …)``.
+        golden_inputs: Rows of each input that the bundle proves itself with, ``(batch, …)``.
         golden_class_index: Their true classes, ``(batch,)``, -1 where there is none.
         golden_kind: Where each row comes from, ``(batch,)``.
+        calibration: Rows of the training data by input, for formats that measure ranges; empty where there are none.
     """
 
     name: str
@@ -72,9 +74,10 @@ class Draft:
     preprocessing: ImagePreprocessing | None
     features: tuple[Feature, ...]
     provenance: Provenance
-    golden_inputs: NDArray[Any]
+    golden_inputs: Mapping[str, NDArray[Any]]
     golden_class_index: NDArray[np.int64]
     golden_kind: NDArray[np.str_]
+    calibration: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +124,7 @@ def write_bundle(
 
 def golden_of(draft: Draft) -> Golden:
     """Run the golden inputs through the eager module, in float32 and in float64."""
-    inputs = {draft.inputs[0].name: draft.golden_inputs}
+    inputs = dict(draft.golden_inputs)
     names = {"inputs": tuple(inputs), "outputs": tuple(spec.name for spec in draft.outputs)}
     return Golden(
         inputs=inputs,
@@ -137,10 +140,7 @@ def _write_files(
 ) -> Manifest:
     entries: list[FileEntry] = []
 
-    @contextmanager
-    def entry(path: str, file_format: Format, precision: Precision | None = None) -> Iterator[Path]:
-        start = time.perf_counter()
-        yield directory / path
+    def record(path: str, file_format: Format, precision: Precision | None, start: float) -> None:
         content = _sync(directory / path)
         entries.append(
             FileEntry(
@@ -154,17 +154,36 @@ def _write_files(
         if on_step:
             on_step(Step(path=path, size_bytes=len(content), duration_s=time.perf_counter() - start))
 
-    example = torch.from_numpy(np.ascontiguousarray(draft.golden_inputs[:_EXAMPLE_ROWS]))
-    for name in formats:
-        graph = FORMATS[name]
-        with entry(graph.path, graph.format, graph.precision) as path:
-            graph.write(draft.module, example, path, inputs=draft.inputs, outputs=draft.outputs)
+    @contextmanager
+    def entry(path: str, file_format: Format) -> Iterator[Path]:
+        start = time.perf_counter()
+        yield directory / path
+        record(path, file_format, None, start)
+
+    job = GraphJob(
+        name=draft.name,
+        labels=draft.labels,
+        module=draft.module,
+        examples=tuple(
+            torch.from_numpy(np.ascontiguousarray(draft.golden_inputs[spec.name][:_EXAMPLE_ROWS]))
+            for spec in draft.inputs
+        ),
+        inputs=draft.inputs,
+        outputs=draft.outputs,
+        calibration=draft.calibration,
+        folder=directory,
+    )
+    for name, graph in FORMATS.items():
+        if name in formats:
+            start = time.perf_counter()
+            for path in graph.write(job):
+                record(path, graph.format, graph.precision, start)
     graphs = tuple(entries)
-    with entry("state_dict.pt", "state-dict") as path:
-        torch.save({key: value.detach().cpu().contiguous() for key, value in draft.weights.items()}, path)
-    with entry("golden.npz", "golden") as path:
-        path.write_bytes(encode_golden(golden_of(draft)))
-    with entry("model-card.md", "model-card") as path:
+    with entry("state_dict.pt", "state-dict") as file:
+        torch.save({key: value.detach().cpu().contiguous() for key, value in draft.weights.items()}, file)
+    with entry("golden.npz", "golden") as file:
+        file.write_bytes(encode_golden(golden_of(draft)))
+    with entry("model-card.md", "model-card") as file:
         card = model_card(
             name=draft.name,
             title=draft.title,
@@ -176,7 +195,7 @@ def _write_files(
             provenance=draft.provenance,
             graphs=graphs,
         )
-        path.write_text(card, encoding="utf-8")
+        file.write_text(card, encoding="utf-8")
     return write_manifest(directory, draft, tuple(entries))
 
 

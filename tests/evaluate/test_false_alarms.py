@@ -68,7 +68,7 @@ def test_tinyvgg(scale: float, tmp_path: Path) -> None:
         return Deployable(build_input((), (0.0,), (1.0,)), network, "classification").eval()
 
     path = tmp_path / "graph.onnx"
-    export_onnx(build(0), torch.zeros(2, 28, 28, 1, dtype=torch.uint8), path, inputs=specs, outputs=outputs)
+    export_onnx(build(0), (torch.zeros(2, 28, 28, 1, dtype=torch.uint8),), path, inputs=specs, outputs=outputs)
     model = onnx.load_from_string(path.read_bytes())
     held_out = np.random.default_rng(0).integers(0, 256, size=(64, 28, 28, 1), dtype=np.uint8)
     alarms = []
@@ -97,7 +97,7 @@ def test_small_tables(rows: int, tmp_path: Path) -> None:
         return Deployable(build_input(features, (0.5, 0.5), (0.3, 0.3)), network, "regression").eval()
 
     path = tmp_path / "graph.onnx"
-    export_onnx(build(0), torch.zeros(2, 2), path, inputs=specs, outputs=outputs)
+    export_onnx(build(0), (torch.zeros(2, 2),), path, inputs=specs, outputs=outputs)
     model = onnx.load_from_string(path.read_bytes())
     held_out = np.random.default_rng(0).random((rows, 2)).astype(np.float32)
     alarms = []

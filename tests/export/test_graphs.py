@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from export.errors import ExportError
 from export.formats import FORMATS
+from export.graph_job import GraphJob
 from export.to_onnx import check_contract, export_onnx
 from export.to_torchscript import export_torchscript, load_torchscript
 from serve.bundle import TensorSpec
@@ -60,11 +61,23 @@ class OneOutput(Plain):
         return logits[:, :2], probabilities
 
 
+def job_of(module: nn.Module, folder: Path) -> GraphJob:
+    return GraphJob(
+        name="plain",
+        labels=("a", "b", "c"),
+        module=module,
+        examples=(EXAMPLE,),
+        inputs=INPUTS,
+        outputs=OUTPUTS,
+        calibration={},
+        folder=folder,
+    )
+
+
 @pytest.mark.parametrize("name", list(FORMATS))
 def test_a_plain_module_is_written_and_gives_the_same(name: str, tmp_path: Path) -> None:
     module = Plain().eval()
-    path = tmp_path / FORMATS[name].path
-    FORMATS[name].write(module, EXAMPLE, path, inputs=INPUTS, outputs=OUTPUTS)
+    path = tmp_path / FORMATS[name].write(job_of(module, tmp_path))[0]
     batch = torch.randint(0, 256, (5, 4, 4, 1), dtype=torch.uint8)
     with torch.inference_mode():
         expected = [tensor.numpy() for tensor in module(batch)]
@@ -80,7 +93,7 @@ def test_a_plain_module_is_written_and_gives_the_same(name: str, tmp_path: Path)
 
 
 def test_onnx_is_one_file_with_a_named_dynamic_batch_and_no_path_of_this_machine(tmp_path: Path) -> None:
-    export_onnx(Plain().eval(), EXAMPLE, tmp_path / "graph.onnx", inputs=INPUTS, outputs=OUTPUTS)
+    export_onnx(Plain().eval(), (EXAMPLE,), tmp_path / "graph.onnx", inputs=INPUTS, outputs=OUTPUTS)
     assert [path.name for path in tmp_path.iterdir()] == ["graph.onnx"]
     content = (tmp_path / "graph.onnx").read_bytes()
     model = onnx.load_from_string(content)
@@ -93,7 +106,7 @@ def test_onnx_is_one_file_with_a_named_dynamic_batch_and_no_path_of_this_machine
 
 def test_onnx_of_the_same_module_is_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        export_onnx(Plain().eval(), EXAMPLE, tmp_path / name, inputs=INPUTS, outputs=OUTPUTS)
+        export_onnx(Plain().eval(), (EXAMPLE,), tmp_path / name, inputs=INPUTS, outputs=OUTPUTS)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
@@ -101,35 +114,35 @@ def test_a_branch_on_data_is_refused_by_torchscript(tmp_path: Path) -> None:
     with pytest.raises(
         ExportError, match="Branch decides by its data, and a trace would hold that decision as a constant"
     ):
-        export_torchscript(Branch().eval(), EXAMPLE, tmp_path / "graph.pt", inputs=INPUTS, outputs=OUTPUTS)
+        export_torchscript(Branch().eval(), (EXAMPLE,), tmp_path / "graph.pt", outputs=OUTPUTS)
 
 
 def test_a_branch_on_data_is_refused_by_onnx(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"Branch cannot be exported to ONNX .* look for branches or loops on data"):
-        export_onnx(Branch().eval(), EXAMPLE, tmp_path / "graph.onnx", inputs=INPUTS, outputs=OUTPUTS)
+        export_onnx(Branch().eval(), (EXAMPLE,), tmp_path / "graph.onnx", inputs=INPUTS, outputs=OUTPUTS)
 
 
 def test_a_frozen_batch_is_refused_by_torchscript(tmp_path: Path) -> None:
     with pytest.raises(
         ExportError, match=r"was traced at batch 2 and fails at batch 1 .* look for int\(x.shape\[0\]\)"
     ):
-        export_torchscript(FrozenReshape().eval(), EXAMPLE, tmp_path / "graph.pt", inputs=INPUTS, outputs=OUTPUTS)
+        export_torchscript(FrozenReshape().eval(), (EXAMPLE,), tmp_path / "graph.pt", outputs=OUTPUTS)
 
 
 def test_a_frozen_batch_is_refused_by_onnx(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"frozen batch size|cannot be exported to ONNX"):
-        export_onnx(FrozenReshape().eval(), EXAMPLE, tmp_path / "graph.onnx", inputs=INPUTS, outputs=OUTPUTS)
+        export_onnx(FrozenReshape().eval(), (EXAMPLE,), tmp_path / "graph.onnx", inputs=INPUTS, outputs=OUTPUTS)
 
 
 def test_int_of_the_batch_size_is_refused_by_torchscript(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="a trace would hold that decision as a constant"):
-        export_torchscript(IntOfShape().eval(), EXAMPLE, tmp_path / "graph.pt", inputs=INPUTS, outputs=OUTPUTS)
+        export_torchscript(IntOfShape().eval(), (EXAMPLE,), tmp_path / "graph.pt", outputs=OUTPUTS)
 
 
 def test_int_of_the_batch_size_stays_dynamic_in_onnx_or_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "graph.onnx"
     try:
-        export_onnx(IntOfShape().eval(), EXAMPLE, path, inputs=INPUTS, outputs=OUTPUTS)
+        export_onnx(IntOfShape().eval(), (EXAMPLE,), path, inputs=INPUTS, outputs=OUTPUTS)
     except ExportError as error:
         assert "frozen batch size" in str(error)  # noqa: PT017 - either is right, the message only where it is refused
         return
@@ -140,11 +153,11 @@ def test_int_of_the_batch_size_stays_dynamic_in_onnx_or_is_refused(tmp_path: Pat
 @pytest.mark.parametrize("name", list(FORMATS))
 def test_other_shapes_than_promised_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="check what forward returns"):
-        FORMATS[name].write(OneOutput().eval(), EXAMPLE, tmp_path / "graph", inputs=INPUTS, outputs=OUTPUTS)
+        FORMATS[name].write(job_of(OneOutput().eval(), tmp_path))
 
 
 def test_a_static_graph_is_told_from_a_dynamic_one(tmp_path: Path) -> None:
-    export_onnx(Plain().eval(), EXAMPLE, tmp_path / "graph.onnx", inputs=INPUTS, outputs=OUTPUTS)
+    export_onnx(Plain().eval(), (EXAMPLE,), tmp_path / "graph.onnx", inputs=INPUTS, outputs=OUTPUTS)
     model = onnx.load_from_string((tmp_path / "graph.onnx").read_bytes())
     check_contract(model, inputs=INPUTS, outputs=OUTPUTS)
     dim = model.graph.input[0].type.tensor_type.shape.dim[0]

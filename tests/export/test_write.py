@@ -48,7 +48,7 @@ def draft(seed: int = 0) -> Draft:
             versions={},
             source_revision=None,
         ),
-        golden_inputs=rows,
+        golden_inputs={"features": rows},
         golden_class_index=class_index,
         golden_kind=kind,
     )

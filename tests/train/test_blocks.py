@@ -58,10 +58,10 @@ def to_graph(module: nn.Module, features: int, outputs: int, form: str, folder: 
     example = torch.from_numpy(rows_of(4, features))
     path = folder / "graph"
     if form == "torchscript":
-        export_torchscript(module, example, path, inputs=inputs, outputs=specs)
+        export_torchscript(module, (example,), path, outputs=specs)
         graph = load_torchscript(path.read_bytes())
         return lambda rows: graph(torch.from_numpy(rows))[0].numpy()
-    export_onnx(module, example, path, inputs=inputs, outputs=specs)
+    export_onnx(module, (example,), path, inputs=inputs, outputs=specs)
     runner = OnnxRunner(path.read_bytes(), name="graph", inputs=inputs, outputs=specs, provider="CPUExecutionProvider")
     return lambda rows: runner.run({"features": rows})["prediction"]
 
