@@ -19,7 +19,7 @@ MOST_MARKERS = 10  # with more points than this they run into each other, and in
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """One line of the plot; dashed, in the colour of the next, where it is of the training rows and that of the test."""
+    """One line of the plot; of two, of training and test rows, the first is dashed and in the colour of the next."""
 
     label: str
     x: tuple[float, ...]
