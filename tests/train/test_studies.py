@@ -149,6 +149,20 @@ def test_training_leads_more_after_many_epochs() -> None:
     assert test_loss - train_loss > float(first[4]) - float(first[2])
 
 
+@pytest.mark.parametrize(
+    ("accuracies", "begins", "fall"),
+    [
+        pytest.param([0.5] * 30 + [0.9] * 20 + [0.7] * 30, 31, 0.2, id="falls"),
+        pytest.param([0.5] * 30 + [0.9] * 30, 31, 0.0, id="stays"),
+        pytest.param([0.8] * 40 + [0.99] + [0.8] * 40, 22, 0.0095, id="one-lucky-epoch"),
+        pytest.param([0.5, 0.7], 1, 0.0, id="short"),
+    ],
+)
+def test_a_fall_is_from_the_best_stretch_to_the_last(accuracies: list[float], begins: int, fall: float) -> None:
+    found_begins, found = epochs.measure_fall(accuracies)
+    assert (found_begins, found) == (begins, pytest.approx(fall, abs=1e-12))
+
+
 def test_epochs_falls_back_to_the_digits_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(epochs, "FEW_EPOCHS", 2)
     result = carry_out("epochs", quick=False, data_root=tmp_path)

@@ -96,7 +96,7 @@ def carry_out(*, quick: bool, data_root: Path) -> StudyResult:
     return StudyResult(
         title=(
             f"Dropout on {TRAIN_ROWS} digits"
-            + (f", and on all of Fashion-MNIST for {FASHION_EPOCHS} epochs" if fashion else "")
+            + (f", and on all of Fashion-MNIST for {FASHION_EPOCHS} epochs, one seed" if fashion else "")
             + ("" if quick or fashion else f" ({NO_FASHION})")
         ),
         claim="Dropout narrows the gap between training and test; left on when predicting, it tells how sure a net is.",
