@@ -31,7 +31,9 @@ def test_list_for_machines(tmp_path: Path) -> None:
     assert {recipe["name"]: recipe["parameters"] for recipe in recipes}["fashion-tinyvgg"] == 7740
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["--help"], ["run", "--help"], ["run", "nothing"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [["list"], ["--help"], ["run", "--help"], ["compare", "--help"], ["run", "nothing"]], ids=" ".join
+)
 def test_answers_without_torch(arguments: list[str], tmp_path: Path) -> None:
     code = (
         "import sys; from train.__main__ import main\n"
@@ -51,6 +53,9 @@ def test_answers_without_torch(arguments: list[str], tmp_path: Path) -> None:
             ["digits", "--threads", "0"], "error: recipe digits has threads 0, but at least 1", id="no-threads"
         ),
         pytest.param(["digits", "--out", "."], "holds something that is no run, and it is left alone", id="out-taken"),
+        pytest.param(
+            ["digits", "--validation", "2"], "error: recipe digits has validation 2.0, but a share", id="validation"
+        ),
         pytest.param(["fashion-tinyvgg", "--data-root", "file"], "error: Fashion-MNIST is not in file", id="no-data"),
     ],
 )
@@ -137,7 +142,7 @@ def test_stopped_run_is_usable(number: signal.Signals, code: int, tmp_path: Path
     assert not run.finished
     assert 2 <= run.epochs_done == len(read_metrics(path)) < 100_000
     load_network(path, run)
-    assert f"stopped: {Path('runs/digits')} holds the state after epoch {run.epochs_done}" in stderr
+    assert f"stopped: {Path('runs/digits')} holds the state after epoch {run.epochs_done}; --resume goes on" in stderr
     assert "Traceback" not in stderr
     assert "next     python -m export" in stdout
     assert [entry.name for entry in (tmp_path / "runs").iterdir()] == ["digits"]
