@@ -167,7 +167,7 @@ def _band(figure: Figure, known: Sequence[float], seeds: Mapping[str, Sequence[f
 
 
 def spread_limits(values: Sequence[float]) -> tuple[float, float]:
-    """Return the mean minus and plus three standard deviations; NaN, which nothing is within, of fewer than three."""
-    if len(values) < 3:
+    """Return the mean minus and plus three standard deviations; NaN, which holds nothing, where they tell of none."""
+    if len(values) < 3 or not all(map(math.isfinite, values)):
         return math.nan, math.nan
     return mean(values) - SPREAD_STDS * stdev(values), mean(values) + SPREAD_STDS * stdev(values)
