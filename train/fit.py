@@ -25,7 +25,7 @@ from train.dataset import DataError, Dataset, Split
 from train.device import DeviceChoice
 from train.early_stopping import best_epoch, patience_is_spent
 from train.initialise import initialise
-from train.loop import Stopped, Watcher, train
+from train.loop import Stopped, TrainingError, Watcher, train
 from train.models.inputs import build_input
 from train.recipes.recipe import Recipe
 from train.record import record_run
@@ -84,9 +84,11 @@ def fit(
     Raises:
         DataError: the data is missing, damaged, or not what the earlier run saw.
         RunError: the recipe does not go on with the earlier run, or its checkpoint is damaged.
-        TrainingError: the training or validation loss is NaN or infinite.
+        TrainingError: the training or validation loss is NaN or infinite, the device has too little memory, or torch's
+            default device was changed.
     """
     start = time.perf_counter()
+    _check_default_device()
     if earlier is not None:
         _check_earlier(recipe, earlier, choice)
     dataset = load_dataset(recipe, data_root)
@@ -143,7 +145,22 @@ def fit(
                 saved = time.perf_counter()
     except Stopped:
         finished = False
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"{choice.device} has no memory for batch_size {recipe.batch_size or len(dataset.train)} "
+            f"({str(error).splitlines()[0]}); give a smaller --batch-size, or --device cpu"
+        ) from error
     return None if checkpoint is None else collect(checkpoint, finished=finished)
+
+
+def _check_default_device() -> None:
+    """Refuse a default device: shuffling asks a generator on the CPU for numbers, and torch would ask it for others."""
+    default = torch.get_default_device()
+    if default.type != "cpu":
+        raise TrainingError(
+            f"torch's default device is {default}, but the device is an argument here, and shuffling needs the CPU; "
+            "take torch.set_default_device away and give --device"
+        )
 
 
 def _check_earlier(recipe: Recipe, earlier: Earlier, choice: DeviceChoice) -> None:

@@ -92,7 +92,8 @@ class Recipe:
             raise RecipeError(
                 f"recipe {self.name} must have either preprocessing, for images, or features, for a table"
             )
-        if (self.loss in {"cross-entropy", "binary-cross-entropy"}) != (self.task != "regression"):
+        tasks = {"cross-entropy": "classification", "binary-cross-entropy": "binary-classification"}
+        if tasks.get(self.loss, "regression") != self.task:
             raise RecipeError(f"recipe {self.name} has loss {self.loss}, which does not fit task {self.task}")
         for field, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("threads", 1), ("patience", 1)):
             value = getattr(self, field)
