@@ -10,7 +10,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from tests.conftest import run_command
+from tests.conftest import ROOT, run_command
 from train.__main__ import main
 from train.dataset import DataError
 from train.fashion_mnist import FILES
@@ -408,3 +408,8 @@ def test_all_goes_on_where_it_was_stopped_and_writes_a_page(
     assert main(["study", "all"]) == 0
     assert done == []
     assert main(["study", "all", "--quick"]) == 130  # what was done in full is not what is asked for
+
+
+def test_the_documentation_has_every_study() -> None:
+    page = (ROOT / "docs" / "studies.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## (.*)", page, re.MULTILINE) == list(STUDIES)

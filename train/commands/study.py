@@ -23,8 +23,8 @@ PAGE_PLOTS = ("initialisation", "polynomial", "dataloader")
 class StudyCommand:
     """Carry out a measured study of the source notes: a table, a plot, their claim, and whether it holds.
 
-    All of them in full take about ten minutes on two cores, the one of reading three; with --quick each takes about a
-    second. Exit 0: carried out, whatever the verdict; 2: trouble, in one sentence.
+    All of them in full took twelve minutes on two busy cores, the one of reading images half of that; with --quick each
+    takes about a second. Exit 0: carried out, whatever the verdict; 2: trouble, in one sentence.
     """
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]

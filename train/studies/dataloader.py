@@ -67,7 +67,8 @@ def carry_out(*, quick: bool, data_root: Path) -> StudyResult:
         columns=("arm", "batch", "workers", "build, ms", "first pass, ms", "later pass, ms", "images/s"),
         rows=(*_rows(timings, len(images)), *missing, *_whole_rows(whole, len(dataset.train))),
         finding=(
-            f"the notes' timer spans a new loader and one pass, so that persistent workers could show nothing, and "
+            f"the notes read 60,000 at a time, so that starting workers weighed less than with {len(images):,}; their "
+            f"timer spans a new loader and one pass, so that persistent workers could show nothing, and "
             f"nothing was copied to a device, so that pinned memory could not either. All {len(dataset.train):,} "
             f"images take {whole.loader:.3g} s through a DataLoader and {whole.floats:.3g} s from memory."
         ),

@@ -98,7 +98,7 @@ def _check(label: str, epoch: int, ours: list[float]) -> Check:
     notes = NOTES[label][epoch]
     near = min(ours) / NEAR <= notes <= max(ours) * NEAR
     here = f"{min(ours):.2g} to {max(ours):.2g}" if len(ours) > 1 else f"{ours[0]:.2g}"
-    return Check(f"{label}, {epoch} epochs: greatest error", f"{notes:.2g}", here, near)
+    return Check(f"{label}, {epoch} epochs: greatest error, to a factor of {NEAR:g}", f"{notes:.2g}", here, near)
 
 
 def _errors(arm: Arm, *, outliers: bool, epochs: int, seed: int) -> list[float]:

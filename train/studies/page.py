@@ -20,7 +20,7 @@ python -m train study reduction --quick
 `python -m train study NAME` carries one out in full and writes its plot; `python -m train study all` carries out each
 that has not been, {minutes}, and `--page FILE` writes this page.
 
-All below: {machine}.
+All below: {machine}. The load average beside each time says how much other work shared those cores when it began.
 """
 
 
