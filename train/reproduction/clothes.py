@@ -3,7 +3,7 @@
 from train.reproduction.judge import Figure, Irreproducible, Near, Range
 from train.reproduction.rows import listed
 
-ROUNDING = "other hardware rounds otherwise, and thousands of steps carry it on"
+ROUNDING = "other hardware rounds otherwise"
 POINT = Near(tolerance=1.0, why=f"one point; {ROUNDING}")
 LOSS = Near(tolerance=0.03, why=f"as one point of accuracy; {ROUNDING}")
 HARDWARE = Irreproducible(why="the hardware is not named")
@@ -28,16 +28,16 @@ def fashion(
         epoch, train_loss, test_loss, test_percent = line.split()
         figures += [
             Figure(
-                name=f"epoch {epoch}: train loss, test loss",
+                name=f"epoch {epoch}: train loss, test loss over batches",
                 printed=(train_loss, test_loss),
-                quantities=(f"train_loss@{epoch}", f"test_loss@{epoch}"),
+                quantities=(f"train_loss@{epoch}", f"test_loss_by_batch@{epoch}"),
                 rule=LOSS,
                 source=sources[0],
             ),
             Figure(
-                name=f"epoch {epoch}: test accuracy %",
+                name=f"epoch {epoch}: test accuracy % over batches",
                 printed=(test_percent,),
-                quantities=(f"test_percent@{epoch}",),
+                quantities=(f"test_percent_by_batch@{epoch}",),
                 rule=POINT,
                 source=sources[0],
             ),
@@ -46,21 +46,21 @@ def fashion(
     return (
         *figures,
         Figure(
-            name="test loss, mean over batches of 32",
+            name="test loss after training, over batches of 32",
             printed=(by_batch[0],),
             quantities=("test_loss_by_batch",),
             rule=LOSS,
             source=sources[1],
         ),
         Figure(
-            name="test accuracy %, mean over batches of 32",
+            name="test accuracy % after training, over batches of 32",
             printed=(by_batch[1],),
             quantities=("test_percent_by_batch",),
             rule=POINT,
             source=sources[1],
         ),
         Figure(
-            name="test accuracy %, over rows",
+            name="test accuracy % after training, over rows",
             printed=(f"{low:.2f} to {high:.2f}, it follows",),
             quantities=("test_percent",),
             rule=Range(low=round(low - 1, 2), high=round(high + 1, 2), why=f"one point; {ROUNDING}"),
