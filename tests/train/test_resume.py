@@ -158,9 +158,11 @@ def test_circles_in_four_rounds_are_those_of_the_notes(tmp_path: Path, capsys: p
 def test_a_hundred_more_epochs_of_the_line(tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert main(["run", "line-parameters", "--out", str(out)]) == 0
+    before = read_run(out)
     assert main(["run", "line-parameters", "--resume", "--epochs", "200", "--out", str(out)]) == 0
     weights = torch.load(out / "state_dict.pt", weights_only=True)
     assert {name: round(value.item(), 4) for name, value in weights.items()} == {"weights": 0.6990, "bias": 0.3093}
+    assert read_run(out).device_reason == before.device_reason != "asked for"
 
 
 # ---- kill -9

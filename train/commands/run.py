@@ -147,6 +147,8 @@ def _train(command: RunCommand, recipe: Recipe, *, save_every_s: float) -> int:
                     recipe = _change(replace(recipe, **recorded_settings(earlier.run)), command)
                 check_out(out, overwrite=command.overwrite or command.resume)
                 choice = choose_device(_device(command, earlier))
+                if earlier is not None and command.device == "auto":
+                    choice = replace(choice, reason=earlier.run.device_reason)
                 print(announce(recipe, choice, earlier), file=sys.stderr)
                 with TrainingProgress(Console(stderr=True), epochs=recipe.epochs) as progress:
                     fitted = fit(
