@@ -36,6 +36,10 @@ class Batches:
     inputs: Tensor
     targets: Tensor
 
+    def select(self, rows: Tensor) -> "Batches":
+        """Return some rows; on the CPU several times as fast as indexing with brackets."""
+        return Batches(inputs=self.inputs.index_select(0, rows), targets=self.targets.index_select(0, rows))
+
 
 class Totals:
     """Sums over the rows seen so far; they stay on the device until somebody asks for `means`."""
@@ -150,8 +154,8 @@ def train(
         order = state.order.draw().to(device)
         for first in range(0, len(order), batch_size):
             # all rows at once are taken as they lie: their order would change nothing but the rounding
-            index = order[first : first + batch_size] if recipe.batch_size else slice(None)
-            inputs, targets = augment(rows.inputs[index]), rows.targets[index]
+            batch = rows.select(order[first : first + batch_size]) if recipe.batch_size else rows
+            inputs, targets = augment(batch.inputs), batch.targets
             outputs = network(input_module(inputs))
             loss = mean_loss(outputs, targets, recipe.loss, weights)
             state.optimizer.zero_grad()
