@@ -81,7 +81,7 @@ MISTAKES = (
         right="that argument came with 0.11",
     ),
     Mistake(
-        source="003 L6348, L8101",
+        source="003 L6348-6350",
         said="outputs of the network are called probabilities",
         right="they are logits; a bundle's graph gives both, by name",
     ),
@@ -154,11 +154,6 @@ MISTAKES = (
         said="a wider network for 64x64 photos",
         right="its first linear layer takes {improved_printed:.0f} numbers, and 64x64 gives "
         "{improved_inputs:.0f}; `food-improved-tinyvgg` takes those",
-    ),
-    Mistake(
-        source="003 L3955",
-        said="logits [4, 1] are compared with labels [4]",
-        right="that is broadcast to {broadcast_hits:.0f} comparisons without a word",
     ),
     Mistake(
         source="000 L1443",
@@ -247,15 +242,5 @@ MISTAKES = (
         said="offline images are two orders of magnitude faster",
         right="{mixed_speedup:.0f} times mixes batch 1 with batch 64; like for like it is {like_speedup:.1f} "
         "times, from one cell that was measured once",
-    ),
-    Mistake(
-        source="002 L1163",
-        said="softmax as exponentials over their sum",
-        right="{overflowing:g} for logits 100 and 0; the greatest is taken off first",
-    ),
-    Mistake(
-        source="002 L1472",
-        said="and then the logarithm",
-        right="loss {log_of_softmax:g} for logits 200 and 0; from logits it is {log_softmax:g}",
     ),
 )
