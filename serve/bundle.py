@@ -153,6 +153,7 @@ class Provenance:
     source_revision: str | None
     training: dict[str, int | float | str | bool | None] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    factory_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """What to say where the base install lacks what training, exporting and evaluating need."""
 
-PACKAGES = frozenset({"matplotlib", "onnx", "onnxscript", "scipy", "sklearn", "torch", "torchvision"})
+PACKAGES = frozenset({"matplotlib", "onnx", "onnxscript", "safetensors", "scipy", "sklearn", "torch", "torchvision"})
 
 
 def explain_missing(error: ModuleNotFoundError) -> str:

@@ -1,0 +1,203 @@
+"""Weights from elsewhere: read as tensors only, made to fit a network's names, and what does not fit named."""
+
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from export.errors import ExportError
+
+WRAPPERS = ("state_dict", "model_state_dict", "model")  # where training scripts keep the weights in a checkpoint
+PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and DistributedDataParallel; of torch.compile
+SAVE_WEIGHTS = "save the weights alone with torch.save(model.state_dict(), 'weights.pt')"
+_GLOBAL = re.compile(r"GLOBAL ([\w.]+)|Unsupported (?:class|global): ([\w.]+)")
+_SHOWN_KEYS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Weights:
+    """Tensors by name, and what had to be done to get them.
+
+    Attributes:
+        tensors: As the file holds them, prefixes and all.
+        notes: Sentences for people.
+    """
+
+    tensors: Mapping[str, Tensor]
+    notes: tuple[str, ...] = ()
+
+
+def read_weights(path: Path) -> Weights:
+    """Read a ``.pt``, ``.pth`` or ``.safetensors`` file without running anything that stands in it.
+
+    Raises:
+        ExportError: there is no such file, it is damaged, or holds something else than tensors.
+    """
+    if not path.is_file():
+        found = "is a folder" if path.is_dir() else "does not exist"
+        raise ExportError(f"--weights {path} {found}, but a .pt, .pth or .safetensors file was expected")
+    if path.suffix == ".safetensors":
+        return Weights(tensors=_read_safetensors(path))
+    if path.suffix not in {".pt", ".pth", ".bin", ".ckpt"}:
+        raise ExportError(f"--weights {path} ends in {path.suffix or 'nothing'}, but .pt, .pth or .safetensors reads")
+    if _is_torchscript(path):
+        raise ExportError(
+            f"--weights {path} is a TorchScript archive, a whole program, but tensors by name were expected; "
+            f"where the model is at hand, {SAVE_WEIGHTS}"
+        )
+    return _unwrap(_read_pickle(path), path)
+
+
+def load_weights(network: nn.Module, weights: Weights, *, source: str) -> tuple[str, ...]:
+    """Put weights into a network, in float32.
+
+    Args:
+        network: Changed in place; also made float32.
+        weights: What `read_weights` gave.
+        source: What to call them in messages.
+
+    Returns:
+        Sentences about what was changed on the way.
+
+    Raises:
+        ExportError: names are missing or unexpected, or a tensor has another shape or kind.
+    """
+    network.float()
+    expected = network.state_dict()
+    tensors, notes = _strip(weights.tensors, expected)
+    missing = [key for key in _missing(network, tensors) if not key.endswith("num_batches_tracked")]
+    unexpected = [key for key in tensors if key not in expected]
+    if missing or unexpected:
+        parts = [f"lacks {_some(missing)}"] if missing else []
+        parts += [f"has {_some(unexpected)}, which the network does not know"] if unexpected else []
+        raise ExportError(
+            f"{source} does not fit {type(network).__name__}: it {' and '.join(parts)}; {_hint(expected, tensors)}"
+        )
+    _check_shapes(network, tensors, expected, source)
+    lossy = [key for key, value in tensors.items() if value.is_floating_point() and value.dtype != torch.float32]
+    if lossy:
+        kinds = ", ".join(sorted({str(tensors[key].dtype).removeprefix("torch.") for key in lossy}))
+        notes.append(f"{len(lossy)} of {len(tensors)} tensors are {kinds}; they were converted to float32")
+    network.load_state_dict(
+        {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}, strict=False
+    )
+    return (*weights.notes, *notes)
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ExportError(f"--weights {path} cannot be read as safetensors ({error}); copy it again") from error
+
+
+def _read_pickle(path: Path) -> object:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickles that are no state_dict, torch asks for a report
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = _GLOBAL.search(str(error))
+        if found is None:
+            raise _damaged(path, error) from error
+        raise ExportError(
+            f"--weights {path} holds a pickled {found[1] or found[2]}, a whole model or an object of its program, and "
+            f"reading that would run code; where it was trained, {SAVE_WEIGHTS}"
+        ) from error
+    except Exception as error:  # of damaged bytes, torch's reader raises whatever its parts do
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> ExportError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return ExportError(f"--weights {path} cannot be read ({reason}); the file is damaged or cut short, copy it again")
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(Path(name).name == "constants.pkl" for name in archive.namelist())
+
+
+def _unwrap(content: object, path: Path) -> Weights:
+    for name in (None, *WRAPPERS):
+        inner = content if name is None else content.get(name) if isinstance(content, Mapping) else None
+        if isinstance(inner, Mapping) and inner and all(isinstance(value, Tensor) for value in inner.values()):
+            notes = (f"the weights stand under {name!r} in {path.name}",) if name else ()
+            return Weights(tensors={str(key): value for key, value in inner.items()}, notes=notes)
+    found = f"a dictionary of {_some([str(key) for key in content])}" if isinstance(content, Mapping) else "no weights"
+    raise ExportError(
+        f"--weights {path} holds {found if content else 'nothing'}, but tensors by name, alone or under "
+        f"{', '.join(WRAPPERS)}, were expected; {SAVE_WEIGHTS}"
+    )
+
+
+def _strip(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """Take off what wrappers put before every name, as long as the network's own names do not start that way."""
+    found, notes = dict(tensors), []
+    while not found.keys() & expected.keys():
+        prefix = next((prefix for prefix in PREFIXES if all(key.startswith(prefix) for key in found)), None)
+        if prefix is None:
+            break
+        found = {key.removeprefix(prefix): value for key, value in found.items()}
+        notes.append(f"the prefix {prefix!r} was taken off every name of the weights")
+    return found, notes
+
+
+def _missing(network: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
+    """Return the names that the weights lack; of tensors that share their memory, one name is enough."""
+    own = network.state_dict(keep_vars=True)
+    given = {id(own[key]) for key in tensors if key in own}
+    return [key for key, value in own.items() if key not in tensors and id(value) not in given]
+
+
+def _check_shapes(
+    network: nn.Module, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str
+) -> None:
+    wrong = [key for key, value in tensors.items() if value.shape != expected[key].shape]
+    if wrong:
+        shapes = [
+            f"{key} is {list(tensors[key].shape)}, not {list(expected[key].shape)}" for key in wrong[:_SHOWN_KEYS]
+        ]
+        raise ExportError(
+            f"{source} does not fit {type(network).__name__}: {len(wrong)} of {len(tensors)} tensors have another "
+            f"shape ({'; '.join(shapes)}); build it as it was trained, see --factory-args"
+        )
+    strange = [key for key, value in tensors.items() if expected[key].is_floating_point() != value.is_floating_point()]
+    if strange:
+        key = strange[0]
+        raise ExportError(
+            f"{source} does not fit {type(network).__name__}: {key} is {_dtype(tensors[key])}, but "
+            f"{_dtype(expected[key])} was expected; give the weights from before they were quantised"
+        )
+
+
+def _hint(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> str:
+    """Say what would repair the names, where it is one prefix before all of them."""
+    for key in tensors:
+        for own in expected:
+            if key.endswith("." + own) and all(key.removesuffix(own) + name in tensors for name in expected):
+                prefix = key.removesuffix(own)
+                return f"its names start with {prefix!r}: save {'model.' + prefix}state_dict() instead"
+            if own.endswith("." + key) and all(own.removesuffix(key) + name in expected for name in tensors):
+                return f"the network's names start with {own.removesuffix(key)!r}: name the inner network as --factory"
+    return "build the network as it was trained, see --factory-args"
+
+
+def _some(keys: Sequence[str]) -> str:
+    more = f" and {len(keys) - _SHOWN_KEYS:,} more" if len(keys) > _SHOWN_KEYS else ""
+    return ", ".join(keys[:_SHOWN_KEYS]) + more
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
