@@ -17,9 +17,9 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"  # of a model
 MAX_MANIFEST_BYTES = 16 << 20
 MAX_CERTIFICATE_BYTES = 64 << 20
 
-Task = Literal["classification", "binary-classification", "regression"]
+Task = Literal["classification", "binary-classification", "regression", "tensors"]
 DType = Literal["uint8", "int64", "float16", "float32", "float64"]
-Format = Literal["onnx", "torchscript", "state-dict", "golden", "model-card"]
+Format = Literal["onnx", "onnx-data", "torchscript", "exported-program", "triton", "state-dict", "golden", "model-card"]
 Precision = Literal["float32", "float16", "int8"]
 
 _SEAL = re.compile(rb'"sha256": "([0-9a-f]{64})"')
@@ -123,17 +123,27 @@ class Feature:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileEntry:
-    """One file of the bundle; `path` is a bare file name."""
+    """One file of the bundle.
+
+    Attributes:
+        path: Plain names with ``/`` between them, from the bundle's directory on.
+        format: What it is; ``onnx-data`` holds the weights of the ONNX graph whose path it carries before ``.data``.
+        precision: What a graph computes in.
+        note: What was measured when it was made, for people.
+    """
 
     path: str
     format: Format
     precision: Precision | None
     size_bytes: int
     sha256: str
+    note: str = ""
 
     def __post_init__(self) -> None:
-        if self.path in {"", ".", "..", MANIFEST, CERTIFICATE} or not re.fullmatch(r"[A-Za-z0-9._-]+", self.path):
-            raise ValueError(f"file path {self.path!r} is not a bare file name inside the bundle")
+        names = self.path.split("/")
+        plain = all(re.fullmatch(r"[A-Za-z0-9._-]+", name) and name not in {".", ".."} for name in names)
+        if not plain or self.path in {MANIFEST, CERTIFICATE}:
+            raise ValueError(f"file path {self.path!r} is not made of plain names inside the bundle")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +230,18 @@ class Bundle:
             (f for f in self.manifest.files if f.format == file_format and precision in (None, f.precision)), None
         )
 
+    def read_weights(self, graph: FileEntry) -> dict[str, bytes]:
+        """Return the files that hold an ONNX graph's weights, by the names that the graph gives them; mostly none.
+
+        Raises:
+            BundleError: as `read`.
+        """
+        return {
+            entry.path.rpartition("/")[2]: self.read(entry)
+            for entry in self.manifest.files
+            if entry.format == "onnx-data" and entry.path == f"{graph.path}.data"
+        }
+
     def read(self, entry: FileEntry) -> bytes:
         """Return a file's bytes, checked on this very read, so that what was verified is what is used.
 
@@ -228,6 +250,7 @@ class Bundle:
         """
         path = self.path / entry.path
         try:
+            _check_folders(self.path, entry.path)
             size_bytes = _size_bytes(path)
             if size_bytes != entry.size_bytes:
                 raise BundleError(
@@ -381,6 +404,15 @@ def _read_document(path: Path, max_bytes: int) -> bytes:
         return _read(path, size_bytes)
     except OSError as error:
         raise BundleError(f"{path} cannot be read ({error.strerror}); make it again") from error
+
+
+def _check_folders(bundle: Path, file: str) -> None:
+    """Check that the folders between a bundle and one of its files are none but its own."""
+    folder = bundle
+    for name in file.split("/")[:-1]:
+        folder /= name
+        if not stat.S_ISDIR(folder.lstat().st_mode):
+            raise BundleError(f"{folder} is no folder, but one was expected; copy the bundle with its files, not links")
 
 
 def _size_bytes(path: Path) -> int:

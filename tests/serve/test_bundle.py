@@ -141,6 +141,59 @@ def test_a_link_in_a_files_place_is_refused(copy: Path, tmp_path: Path, name: st
         read_bundle(copy)
 
 
+def in_a_folder(bundle: Path) -> Path:
+    """Move the model card to docs/en, and say so in the manifest."""
+    (bundle / "docs" / "en").mkdir(parents=True)
+    (bundle / "model-card.md").rename(bundle / "docs" / "en" / "card.md")
+    edit_manifest(
+        bundle, lambda m: next(f for f in m["files"] if f["path"] == "model-card.md").update(path="docs/en/card.md")
+    )
+    return bundle
+
+
+def test_a_file_in_a_folder_is_read_and_checked(copy: Path) -> None:
+    bundle = read_bundle(in_a_folder(copy))
+    entry = bundle.entry("model-card")
+    assert entry is not None
+    assert entry.path == "docs/en/card.md"
+    assert bundle.read(entry) == b"# tiny\n"
+    (copy / "docs" / "en" / "card.md").write_bytes(b"# tinx\n")
+    with pytest.raises(BundleError, match=r"docs/en/card\.md has sha256"):
+        read_bundle(copy)
+
+
+@pytest.mark.parametrize("folder", ["docs", "docs/en"])
+def test_a_link_in_a_folders_place_is_refused(copy: Path, tmp_path: Path, folder: str) -> None:
+    (in_a_folder(copy) / folder).rename(tmp_path / "elsewhere")
+    (copy / folder).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BundleError, match=rf"{folder} is no folder, but one was expected; copy the bundle with its"):
+        read_bundle(copy)
+
+
+def test_a_missing_folder_is_a_missing_file(copy: Path) -> None:
+    shutil.rmtree(in_a_folder(copy) / "docs")
+    with pytest.raises(BundleError, match=r"docs/en/card\.md is missing, but manifest\.json lists it"):
+        read_bundle(copy)
+
+
+def test_the_weights_of_a_graph_are_those_that_carry_its_name(copy: Path) -> None:
+    for name in ("graph.onnx.data", "other.onnx.data"):
+        (copy / name).write_bytes(name.encode())
+    listed = [
+        {"path": name, "format": "onnx-data", "precision": None, "size_bytes": len(name), "sha256": digest}
+        for name in ("graph.onnx.data", "other.onnx.data")
+        for digest in (hashlib.sha256(name.encode()).hexdigest(),)
+    ]
+    edit_manifest(copy, lambda m: m["files"].extend(listed))
+    bundle = read_bundle(copy)
+    graph = bundle.entry("onnx")
+    assert graph is not None
+    assert bundle.read_weights(graph) == {"graph.onnx.data": b"graph.onnx.data"}
+    (copy / "graph.onnx.data").write_bytes(b"graph.onnx.dat?")
+    with pytest.raises(BundleError, match=r"graph\.onnx\.data has sha256"):
+        bundle.read_weights(graph)
+
+
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="the superuser may read everything")
 @pytest.mark.parametrize("name", ["manifest.json", "model-card.md"])
 def test_a_closed_file_is_one_sentence(copy: Path, name: str) -> None:
@@ -209,7 +262,7 @@ def test_no_bundle_at_the_path(tmp_path: Path) -> None:
         pytest.param(lambda m: m["preprocessing"].update(height=0), "image size is 0x8, but both sides", id="height"),
         pytest.param(lambda m: m["preprocessing"].update(background=256), "background is 256, but must lie", id="grey"),
         pytest.param(lambda m: m["preprocessing"].update(background=-1), "background is -1, but must lie", id="black"),
-        pytest.param(lambda m: m["files"][0].update(path="../graph.onnx"), "is not a bare file name", id="parent"),
+        pytest.param(lambda m: m["files"][0].update(path="../graph.onnx"), "is not made of plain names", id="parent"),
     ],
 )
 def test_a_malformed_manifest_is_one_sentence(
@@ -221,15 +274,19 @@ def test_a_malformed_manifest_is_one_sentence(
 
 
 @pytest.mark.parametrize(
-    "path", ["", ".", "..", "../x", "a/b", "/etc/passwd", "a\\b", "C:x", "a\0b", "é", "manifest.json"]
+    "path",
+    [
+        *("", ".", "..", "../x", "/", "a/", "a//b", "./a", "a/.", "a/../b", "a/b/..", "/etc/passwd"),
+        *("a\\b", "a/b\\c", "C:x", "a\0b", "é", "a\n", "manifest.json", "certificate.json"),
+    ],
 )
 def test_files_cannot_lie_outside_the_bundle(path: str) -> None:
-    with pytest.raises(ValueError, match="is not a bare file name inside the bundle"):
+    with pytest.raises(ValueError, match="is not made of plain names inside the bundle"):
         FileEntry(path=path, format="onnx", precision=None, size_bytes=0, sha256="0" * 64)
 
 
-@pytest.mark.parametrize("path", ["graph.onnx", "graph.fp16.onnx", "..a", "model-card.md"])
-def test_bare_names_are_files(path: str) -> None:
+@pytest.mark.parametrize("path", ["graph.onnx", "graph.fp16.onnx", "..a", "model-card.md", "triton/a/1/model.onnx"])
+def test_plain_names_are_files(path: str) -> None:
     assert FileEntry(path=path, format="onnx", precision=None, size_bytes=0, sha256="0" * 64).path == path
 
 
