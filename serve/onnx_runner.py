@@ -48,6 +48,8 @@ class OnnxRunner:
         provider: ONNX Runtime's exact name.
         threads: Threads of one run; all usable CPUs where it is None.
         optimized: Let ONNX Runtime rewrite the graph, as serving does; evaluate also runs it as it was written.
+        weights: Contents of the files that the graph keeps weights in, by name, as `Bundle.read_weights` checked them;
+            no other file is read.
 
     Raises:
         BundleError: the bytes are no graph that ONNX Runtime runs, or the graph differs from the manifest.
@@ -64,9 +66,12 @@ class OnnxRunner:
         provider: Provider,
         threads: int | None = None,
         optimized: bool = True,
+        weights: Mapping[str, bytes] | None = None,
     ) -> None:
         self.provider: Provider = provider
-        self._session = _open_session(graph, name=name, provider=provider, threads=threads, optimized=optimized)
+        self._session = _open_session(
+            graph, name=name, provider=provider, threads=threads, optimized=optimized, weights=weights or {}
+        )
         _check_signature(self._session.get_inputs(), inputs, f"{name} takes input")
         _check_signature(self._session.get_outputs(), outputs, f"{name} gives output")
         self._outputs = [spec.name for spec in outputs]
@@ -86,6 +91,7 @@ def open_runner(
     provider: Provider,
     fall_back: bool,
     threads: int | None = None,
+    weights: Mapping[str, bytes] | None = None,
 ) -> tuple[OnnxRunner, str | None]:
     """Open a runner where it was asked for or, where that was left open, on the CPU, with the reason.
 
@@ -97,6 +103,7 @@ def open_runner(
         provider: Where it is to run.
         fall_back: Whether the CPU will do: a driver may be there without the libraries that CUDA needs.
         threads: Threads of one run.
+        weights: As for `OnnxRunner`.
 
     Returns:
         The runner, and why it runs on the CPU after all, or None.
@@ -107,7 +114,9 @@ def open_runner(
     """
 
     def open_on(where: Provider) -> OnnxRunner:
-        return OnnxRunner(graph, name=name, inputs=inputs, outputs=outputs, provider=where, threads=threads)
+        return OnnxRunner(
+            graph, name=name, inputs=inputs, outputs=outputs, provider=where, threads=threads, weights=weights
+        )
 
     try:
         return open_on(provider), None
@@ -117,7 +126,15 @@ def open_runner(
         return open_on("CPUExecutionProvider"), f"not on {provider}: {error}"
 
 
-def _open_session(graph: bytes, *, name: str, provider: Provider, threads: int | None, optimized: bool) -> Any:  # noqa: ANN401 - untyped library
+def _open_session(
+    graph: bytes,
+    *,
+    name: str,
+    provider: Provider,
+    threads: int | None,
+    optimized: bool,
+    weights: Mapping[str, bytes],
+) -> Any:  # noqa: ANN401 - untyped library
     options = ort.SessionOptions()
     if not optimized:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -126,8 +143,12 @@ def _open_session(graph: bytes, *, name: str, provider: Provider, threads: int |
     options.log_severity_level = _SEVERITY_ERROR
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads would burn their cores
     # a graph can name files that hold its weights, relative to the working directory, "../" included; in a bundle all
-    # is in the one file whose digest was checked, so there is no folder for others
+    # is in files whose digests were checked, and those are handed over, so there is no folder for others
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
+    if weights:
+        options.add_external_initializers_from_files_in_memory(
+            list(weights), list(weights.values()), [len(content) for content in weights.values()]
+        )
     providers: list[object] = [provider]
     if provider == "CUDAExecutionProvider":
         ort.preload_dlls()

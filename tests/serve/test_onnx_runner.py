@@ -1,7 +1,8 @@
-"""A graph reads no file, what was checked is all there is; and it runs where it was told to."""
+"""A graph reads no file: what was checked is all there is; and it runs where it was told to."""
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -11,17 +12,13 @@ from serve.devices import ProviderError, cuda_fault
 from serve.onnx_runner import OnnxRunner, open_runner
 
 SPEC = {"dtype": "uint8", "shape": ("batch", 8)}
+WEIGHTS = {"graph.onnx.data": bytes(range(16))}
 
 
-@pytest.mark.parametrize("location", ["secret.bin", "../secret.bin", "{absolute}"])
-def test_weights_in_another_file_are_refused(location: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    for place in (tmp_path, folder):
-        (place / "secret.bin").write_bytes(b"password")
-    monkeypatch.chdir(folder)
+def graph_with_weights_in(location: str, *, offset: int = 0, length: int = 8) -> bytes:
+    """Write a graph that adds eight bytes of another file to what it takes."""
     weights = TensorProto(name="w", data_type=TensorProto.UINT8, dims=[8], data_location=TensorProto.EXTERNAL)
-    for key, value in (("location", location.format(absolute=tmp_path / "secret.bin")), ("length", "8")):
+    for key, value in (("location", location), ("offset", str(offset)), ("length", str(length))):
         weights.external_data.add(key=key, value=value)
     graph = helper.make_graph(
         [helper.make_node("Add", ["x", "w"], ["y"])],
@@ -31,14 +28,54 @@ def test_weights_in_another_file_are_refused(location: str, tmp_path: Path, monk
         [weights],
     )
     model: onnx.ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    with pytest.raises(BundleError, match=r"cannot be run by ONNX Runtime .*[Ee]xternal data"):
-        OnnxRunner(
-            model.SerializeToString(),
-            name="graph.onnx",
-            inputs=(TensorSpec(name="x", **SPEC),),
-            outputs=(TensorSpec(name="y", **SPEC),),
-            provider="CPUExecutionProvider",
-        )
+    return model.SerializeToString()
+
+
+def open_graph(graph: bytes, weights: dict[str, bytes]) -> OnnxRunner:
+    return OnnxRunner(
+        graph,
+        name="graph.onnx",
+        inputs=(TensorSpec(name="x", **SPEC),),
+        outputs=(TensorSpec(name="y", **SPEC),),
+        provider="CPUExecutionProvider",
+        weights=weights,
+    )
+
+
+@pytest.fixture
+def beside_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a folder with files that no graph may read, in it and above it."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in ("secret.bin", "graph.onnx.data"):
+        for place in (tmp_path, folder):
+            (place / name).write_bytes(b"password")
+    monkeypatch.chdir(folder)
+    return tmp_path
+
+
+@pytest.mark.parametrize("weights", [{}, WEIGHTS], ids=["none listed", "another listed"])
+@pytest.mark.parametrize("location", ["secret.bin", "../secret.bin", "{absolute}", "../graph.onnx.data", ""])
+def test_weights_in_another_file_are_refused(location: str, weights: dict[str, bytes], beside_secrets: Path) -> None:
+    graph = graph_with_weights_in(location.format(absolute=beside_secrets / "secret.bin"))
+    with pytest.raises(BundleError, match=r"cannot be run by ONNX Runtime .*[Ee]xternal (data|file)"):
+        open_graph(graph, weights)
+
+
+def test_weights_are_what_was_handed_over_and_not_what_lies_there(beside_secrets: Path) -> None:
+    zeros = np.zeros((2, 8), np.uint8)
+    runner = open_graph(graph_with_weights_in("graph.onnx.data", offset=4), dict(WEIGHTS))
+    assert runner.run({"x": zeros})["y"].tolist() == [list(range(4, 12))] * 2
+    with pytest.raises(BundleError, match="cannot be run by ONNX Runtime"):
+        open_graph(graph_with_weights_in("graph.onnx.data", offset=4), {})
+
+
+@pytest.mark.parametrize(
+    ("offset", "length"), [(12, 8), (1 << 40, 8), (-8, 8), ((1 << 63) - 4, 8), (0, 9), (0, 7), (0, -8)]
+)
+def test_weights_outside_the_file_are_refused(offset: int, length: int) -> None:
+    with pytest.raises(BundleError, match="cannot be run by ONNX Runtime"):
+        open_graph(graph_with_weights_in("graph.onnx.data", offset=offset, length=length), dict(WEIGHTS))
 
 
 def test_a_driver_without_cuda_libraries_falls_back_only_where_that_was_left_open(tiny_path: Path) -> None:
