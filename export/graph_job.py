@@ -1,4 +1,4 @@
-"""What a format is given, to write its graph from."""
+"""What a format is given, to write its graph from, and what it gives back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,10 @@ from typing import Any
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from serve.bundle import TensorSpec
+from serve.bundle import Format, Precision, TensorSpec
+
+INLINE_BYTES = 1_900_000_000
+"""Most bytes of weights inside an ONNX file: protobuf ends at 2 GiB, and the graph itself needs room."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -24,6 +27,8 @@ class GraphJob:
         outputs: The same for its outputs.
         calibration: Training rows by input name, for formats that measure ranges; empty where there are none.
         folder: Where the files go; what earlier formats wrote is there already.
+        opset: ONNX operator set that the graph must have; the exporter's own where it is None.
+        inline_bytes: Most bytes of weights inside an ONNX file; more of them go into a file beside it.
     """
 
     name: str
@@ -34,3 +39,22 @@ class GraphJob:
     outputs: tuple[TensorSpec, ...]
     calibration: Mapping[str, NDArray[Any]]
     folder: Path
+    opset: int | None = None
+    inline_bytes: int = INLINE_BYTES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphFile:
+    """One file that a format wrote.
+
+    Attributes:
+        path: Within the job's folder, with ``/`` between names.
+        format: How the manifest calls it.
+        precision: What its graph computes in, or None where it is no graph.
+        note: What was measured when it was made, for people.
+    """
+
+    path: str
+    format: Format
+    precision: Precision | None = None
+    note: str = ""

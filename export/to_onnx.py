@@ -9,21 +9,43 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import onnx
+import onnx_ir
 import torch
 from torch import Tensor, nn
 
 from export.errors import ExportError
-from export.graph_job import GraphJob
-from serve.bundle import TensorSpec
+from export.graph_job import INLINE_BYTES, GraphFile, GraphJob
+from serve.bundle import Precision, TensorSpec
 
 GRAPH = "graph.onnx"
 _FRAME = re.compile(r'File "([^"]+)"')
 
 
-def write_onnx(job: GraphJob) -> tuple[str, ...]:
-    """Write ``graph.onnx``; see `export_onnx`."""
-    export_onnx(job.module, job.examples, job.folder / GRAPH, inputs=job.inputs, outputs=job.outputs)
-    return (GRAPH,)
+def write_onnx(job: GraphJob) -> tuple[GraphFile, ...]:
+    """Write ``graph.onnx``, and ``graph.onnx.data`` where the weights are too many for one file; see `export_onnx`."""
+    path = job.folder / GRAPH
+    export_onnx(
+        job.module,
+        job.examples,
+        path,
+        inputs=job.inputs,
+        outputs=job.outputs,
+        opset=job.opset,
+        inline_bytes=job.inline_bytes,
+    )
+    return onnx_files(path, precision="float32")
+
+
+def onnx_files(path: Path, *, precision: Precision, note: str = "") -> tuple[GraphFile, ...]:
+    """Return an ONNX graph, and the file with its weights where it has one, as the manifest lists them."""
+    graph = GraphFile(path=path.name, format="onnx", precision=precision, note=note)
+    weights = weights_path(path)
+    return (graph, GraphFile(path=weights.name, format="onnx-data")) if weights.exists() else (graph,)
+
+
+def weights_path(path: Path) -> Path:
+    """Return where the weights of an ONNX graph go that are too many for its own file."""
+    return path.with_name(f"{path.name}.data")
 
 
 def export_onnx(
@@ -33,8 +55,10 @@ def export_onnx(
     *,
     inputs: tuple[TensorSpec, ...],
     outputs: tuple[TensorSpec, ...],
+    opset: int | None = None,
+    inline_bytes: int = INLINE_BYTES,
 ) -> None:
-    """Export a module to ONNX and write it as one file.
+    """Export a module to ONNX and write it, as one file unless it has more weights than fit.
 
     Args:
         module: The deployable module, in evaluation mode.
@@ -42,12 +66,21 @@ def export_onnx(
         path: File to write.
         inputs: Names, dtypes and shapes that the graph must have.
         outputs: The same for its outputs.
+        opset: Operator set that the graph must have; the exporter's own where it is None.
+        inline_bytes: Most bytes of weights inside the file; more of them go into another one, its name with ``.data``.
 
     Raises:
         ExportError: the exporter refuses the module, or wrote a graph that differs from what was asked: a frozen batch
-            size, another name, shape or dtype.
+            size, another name, shape, dtype or operator set.
     """
-    model = _call_exporter(module, examples, inputs=inputs, outputs=outputs)
+    program = _call_exporter(module, examples, inputs=inputs, outputs=outputs, opset=opset)
+    tensors = [value.const_value for value in program.model.graph.initializers.values()]
+    if sum(tensor.nbytes for tensor in tensors if tensor is not None) > inline_bytes:
+        onnx_ir.save(program.model, path, external_data=weights_path(path).name)
+        model = onnx.load(path, load_external_data=False)
+    else:
+        model = program.model_proto
+    _check_opset(model, opset)
     _name_batch(model)
     _shorten_paths(model)
     check_contract(model, inputs=inputs, outputs=outputs)
@@ -76,9 +109,32 @@ def check_contract(model: onnx.ModelProto, *, inputs: tuple[TensorSpec, ...], ou
         )
 
 
+def _check_opset(model: onnx.ModelProto, opset: int | None) -> None:
+    """Check that the exporter did as asked: it changes what it cannot write, and says so in a log at most."""
+    found = next(entry.version for entry in model.opset_import if entry.domain == "")
+    if opset not in (None, found):
+        raise ExportError(
+            f"opset {opset} was asked for, but torch {torch.__version__} writes this model in opset {found}; "
+            f"ask for {found}, or for none"
+        )
+    if opset is not None:
+        try:
+            onnx.checker.check_model(model, full_check=True)
+        except onnx.checker.ValidationError as error:
+            raise ExportError(
+                f"opset {opset} was asked for, but what torch {torch.__version__} wrote is not valid in it "
+                f"({str(error).strip().splitlines()[0]}); ask for a later one, or for none"
+            ) from error
+
+
 def _call_exporter(
-    module: nn.Module, examples: tuple[Tensor, ...], *, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
-) -> onnx.ModelProto:
+    module: nn.Module,
+    examples: tuple[Tensor, ...],
+    *,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    opset: int | None,
+) -> torch.onnx.ONNXProgram:
     chatter = io.StringIO()
     logger = logging.getLogger("torch.onnx")
     level = logger.level
@@ -95,6 +151,7 @@ def _call_exporter(
                 dynamic_shapes=tuple({0: torch.export.Dim.DYNAMIC} for _ in examples),
                 input_names=[spec.name for spec in inputs],
                 output_names=[spec.name for spec in outputs],
+                opset_version=opset,
             )
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
         reason = str(error.__cause__ or error).strip().splitlines()[0]
@@ -106,7 +163,7 @@ def _call_exporter(
         logger.setLevel(level)
     if program is None:
         raise ExportError(f"the ONNX exporter returned nothing for {type(module).__name__}")
-    return program.model_proto
+    return program
 
 
 def _spec(value: onnx.ValueInfoProto) -> tuple[str, str, list[int | str]]:

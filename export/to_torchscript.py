@@ -2,23 +2,23 @@
 
 import io
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from export.batch_sizes import check_batch_sizes
 from export.errors import ExportError
-from export.graph_job import GraphJob
+from export.graph_job import GraphFile, GraphJob
 from serve.bundle import TensorSpec
 
 GRAPH = "graph.torchscript.pt"
 
 
-def write_torchscript(job: GraphJob) -> tuple[str, ...]:
+def write_torchscript(job: GraphJob) -> tuple[GraphFile, ...]:
     """Write ``graph.torchscript.pt``; see `export_torchscript`."""
     export_torchscript(job.module, job.examples, job.folder / GRAPH, outputs=job.outputs)
-    return (GRAPH,)
+    return (GraphFile(path=GRAPH, format="torchscript", precision="float32"),)
 
 
 def export_torchscript(
@@ -53,35 +53,9 @@ def export_torchscript(
             f"{type(module).__name__} decides by its data, and a trace would hold that decision as a constant "
             f"({str(caught[0].message).splitlines()[0]}); write it with tensor operations"
         )
-    check_contract(load_torchscript(path.read_bytes()), examples, outputs=outputs)
-
-
-def check_contract(
-    graph: Callable[..., tuple[Tensor, ...]], examples: tuple[Tensor, ...], *, outputs: tuple[TensorSpec, ...]
-) -> None:
-    """Check shapes and dtypes of what a file returns, at batch sizes unseen when it was traced.
-
-    Raises:
-        ExportError: they differ from what was asked.
-    """
-    traced = len(examples[0])
-    for rows in (1, traced + 1):
-        batch = [torch.cat([example, example])[:rows] for example in examples]
-        try:
-            with torch.inference_mode():
-                results = graph(*batch)
-        except RuntimeError as error:
-            raise ExportError(
-                f"the TorchScript graph was traced at batch {traced} and fails at batch {rows} "
-                f"({str(error).strip().splitlines()[-1]}); look for int(x.shape[0]) or len(x) in forward"
-            ) from error
-        found = [(str(result.dtype).removeprefix("torch."), list(result.shape)) for result in results]
-        expected = [(spec.dtype, [rows, *spec.shape[1:]]) for spec in outputs]
-        if found != expected:
-            raise ExportError(
-                f"the TorchScript graph returns {found} at batch {rows}, but {expected} were expected; "
-                "check what forward returns, and look for int(x.shape[0]) or len(x) in it"
-            )
+    check_batch_sizes(
+        load_torchscript(path.read_bytes()), examples, outputs=outputs, subject="the TorchScript graph was traced"
+    )
 
 
 def _without_source_lines(archive: bytes) -> bytes:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from export.deployable import to_float64
 from export.errors import ExportError
-from export.formats import FORMATS
+from export.formats import DEFAULT_FORMATS, FORMATS
 from export.graph_job import GraphJob
 from export.model_card import model_card
 from export.module_runner import ModuleRunner, run_batches
@@ -93,7 +93,7 @@ def write_bundle(
     target: Path,
     draft: Draft,
     *,
-    formats: tuple[str, ...] = tuple(FORMATS),
+    formats: tuple[str, ...] = DEFAULT_FORMATS,
     on_step: Callable[[Step], None] | None = None,
 ) -> Manifest:
     """Export a module into a bundle directory; an existing bundle there is replaced only when the new one is whole.
@@ -140,7 +140,9 @@ def _write_files(
 ) -> Manifest:
     entries: list[FileEntry] = []
 
-    def record(path: str, file_format: Format, precision: Precision | None, start: float) -> None:
+    def record(
+        path: str, file_format: Format, start: float, *, precision: Precision | None = None, note: str = ""
+    ) -> None:
         content = _sync(directory / path)
         entries.append(
             FileEntry(
@@ -149,6 +151,7 @@ def _write_files(
                 precision=precision,
                 size_bytes=len(content),
                 sha256=hashlib.sha256(content).hexdigest(),
+                note=note,
             )
         )
         if on_step:
@@ -158,7 +161,7 @@ def _write_files(
     def entry(path: str, file_format: Format) -> Iterator[Path]:
         start = time.perf_counter()
         yield directory / path
-        record(path, file_format, None, start)
+        record(path, file_format, start)
 
     job = GraphJob(
         name=draft.name,
@@ -173,11 +176,11 @@ def _write_files(
         calibration=draft.calibration,
         folder=directory,
     )
-    for name, graph in FORMATS.items():
+    for name, write in FORMATS.items():
         if name in formats:
             start = time.perf_counter()
-            for path in graph.write(job):
-                record(path, graph.format, graph.precision, start)
+            for graph in write(job):
+                record(graph.path, graph.format, start, precision=graph.precision, note=graph.note)
     graphs = tuple(entries)
     with entry("state_dict.pt", "state-dict") as file:
         torch.save({key: value.detach().cpu().contiguous() for key, value in draft.weights.items()}, file)
@@ -232,7 +235,8 @@ def _check_target(target: Path) -> None:
             f"{target} holds files but no valid {MANIFEST}, so it is no bundle and is left alone; give another --out"
         ) from None
     known = {MANIFEST, CERTIFICATE, *(entry.path for entry in manifest.files)}
-    stray = sorted({entry.name for entry in target.iterdir()} - known)
+    files = (path for path in target.rglob("*") if path.is_symlink() or not path.is_dir())
+    stray = sorted({path.relative_to(target).as_posix() for path in files} - known)
     if stray:
         raise ExportError(
             f"{target} holds {stray[0]}, which is no part of the bundle and would be lost; "

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from export.errors import ExportError
-from export.formats import FORMATS
+from export.formats import DEFAULT_FORMATS, FORMATS
 from export.graph_job import GraphJob
 from export.to_onnx import check_contract, export_onnx
 from export.to_torchscript import export_torchscript, load_torchscript
@@ -74,10 +74,10 @@ def job_of(module: nn.Module, folder: Path) -> GraphJob:
     )
 
 
-@pytest.mark.parametrize("name", list(FORMATS))
+@pytest.mark.parametrize("name", DEFAULT_FORMATS)
 def test_a_plain_module_is_written_and_gives_the_same(name: str, tmp_path: Path) -> None:
     module = Plain().eval()
-    path = tmp_path / FORMATS[name].write(job_of(module, tmp_path))[0]
+    path = tmp_path / FORMATS[name](job_of(module, tmp_path))[0].path
     batch = torch.randint(0, 256, (5, 4, 4, 1), dtype=torch.uint8)
     with torch.inference_mode():
         expected = [tensor.numpy() for tensor in module(batch)]
@@ -150,10 +150,10 @@ def test_int_of_the_batch_size_stays_dynamic_in_onnx_or_is_refused(tmp_path: Pat
     assert runner.run({"image": np.zeros((5, 4, 4, 1), np.uint8)})["logits"].shape == (5, 3)
 
 
-@pytest.mark.parametrize("name", list(FORMATS))
+@pytest.mark.parametrize("name", DEFAULT_FORMATS)
 def test_other_shapes_than_promised_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="check what forward returns"):
-        FORMATS[name].write(job_of(OneOutput().eval(), tmp_path))
+        FORMATS[name](job_of(OneOutput().eval(), tmp_path))
 
 
 def test_a_static_graph_is_told_from_a_dynamic_one(tmp_path: Path) -> None:

@@ -1,0 +1,48 @@
+"""What a torch graph returns at batch sizes that it was not written with."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from export.errors import ExportError
+from serve.bundle import TensorSpec
+
+
+def check_batch_sizes(
+    graph: Callable[..., tuple[Tensor, ...]],
+    examples: tuple[Tensor, ...],
+    *,
+    outputs: tuple[TensorSpec, ...],
+    subject: str,
+) -> None:
+    """Check shapes and dtypes of what a graph returns for one row, and for one row more than it was written with.
+
+    Args:
+        graph: As it was read from the file.
+        examples: The batch of each input that it was written with.
+        outputs: Names, dtypes and shapes of what it must return, in order.
+        subject: What messages call it, ``the TorchScript graph was traced``.
+
+    Raises:
+        ExportError: they differ from what was asked.
+    """
+    written = len(examples[0])
+    name = subject.partition(" was ")[0]
+    for rows in (1, written + 1):
+        batch = [torch.cat([example, example])[:rows] for example in examples]
+        try:
+            with torch.inference_mode():
+                results = graph(*batch)
+        except (RuntimeError, AssertionError) as error:
+            raise ExportError(
+                f"{subject} at batch {written} and fails at batch {rows} "
+                f"({str(error).strip().splitlines()[-1]}); look for int(x.shape[0]) or len(x) in forward"
+            ) from error
+        found = [(str(result.dtype).removeprefix("torch."), list(result.shape)) for result in results]
+        expected = [(spec.dtype, [rows, *spec.shape[1:]]) for spec in outputs]
+        if found != expected:
+            raise ExportError(
+                f"{name} returns {found} at batch {rows}, but {expected} were expected; "
+                "check what forward returns, and look for int(x.shape[0]) or len(x) in it"
+            )
