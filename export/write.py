@@ -2,8 +2,6 @@
 
 import hashlib
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +20,7 @@ from export.formats import DEFAULT_FORMATS, FORMATS
 from export.graph_job import GraphJob
 from export.model_card import model_card
 from export.module_runner import ModuleRunner, run_batches
+from export.workplace import NEW, OLD, workplace
 from serve.bundle import (
     CERTIFICATE,
     MANIFEST,
@@ -111,14 +110,9 @@ def write_bundle(
         ExportError: the target is something else than a bundle, or a graph cannot be written as asked.
     """
     _check_target(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        temporary.chmod(0o755)
-        manifest = _write_files(temporary, draft, formats=formats, on_step=on_step)
-        swap_directory(target, temporary, aside=temporary.with_name(temporary.name + ".old"))
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with workplace(target) as folder:
+        manifest = _write_files(folder / NEW, draft, formats=formats, on_step=on_step)
+        swap_directory(target, folder / NEW, aside=folder / OLD)
     return manifest
 
 

@@ -168,7 +168,10 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """`manifest.json`. Its presence means that the bundle is complete; `sha256` is the digest of the file itself."""
+    """`manifest.json`. Its presence means that the bundle is complete; `sha256` is the digest of the file itself.
+
+    Where ``row_independent`` is false, a row's answer depends on the rows beside it, so that each is to be run alone.
+    """
 
     schema_version: int
     sha256: str
@@ -181,6 +184,7 @@ class Manifest:
     files: tuple[FileEntry, ...]
     provenance: Provenance
     features: tuple[Feature, ...] = ()
+    row_independent: bool = True
 
     def __post_init__(self) -> None:
         if self.schema_version != SCHEMA_VERSION:
@@ -367,6 +371,7 @@ class CertificateHead:
     sha256: str
     bundle_sha256: str
     passed: bool
+    precisions: dict[str, str] = field(default_factory=dict)
 
 
 def read_certificate(bundle: Bundle) -> CertificateHead | None:

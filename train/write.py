@@ -16,6 +16,7 @@ from torch import Tensor
 
 from train.checkpoint import Checkpoint, encode_checkpoint
 from train.curves import draw_png
+from train.exchange import exchange
 from train.run import (
     CHECKPOINT,
     CURVES,
@@ -125,7 +126,10 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def swap_directory(path: Path, fresh: Path, *, aside: Path) -> None:
-    """Put a finished directory in its place; a crash in between leaves the old one aside, complete, or none.
+    """Put a finished directory in its place: killed at any instant, the old one stands there or the new one.
+
+    Where the system cannot exchange two directories, a kill may also leave the place empty, and the old one complete
+    in `aside`, from where the next write puts it back.
 
     Args:
         path: Where it is to stand; what stands there is removed once the new one does.
@@ -134,6 +138,9 @@ def swap_directory(path: Path, fresh: Path, *, aside: Path) -> None:
     """
     if not path.exists():
         fresh.rename(path)
+        return
+    if exchange(path, fresh):
+        shutil.rmtree(fresh)
         return
     path.rename(aside)
     try:
