@@ -1,24 +1,18 @@
 """ONNX: the dynamo exporter, with what it wrote checked afterwards."""
 
-import io
-import logging
 import re
-import sys
-import warnings
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import onnx
-import onnx_ir
 import torch
 from torch import Tensor, nn
 
 from export.errors import ExportError
 from export.graph_job import INLINE_BYTES, GraphFile, GraphJob
-from serve.bundle import Precision, TensorSpec
-
-GRAPH = "graph.onnx"
-_FRAME = re.compile(r'File "([^"]+)"')
+from export.onnx_graph import GRAPH, encode_graph, onnx_files, write_graph
+from export.quiet import quiet
+from export.source_lines import shorten_frames
+from serve.bundle import TensorSpec
 
 
 def write_onnx(job: GraphJob) -> tuple[GraphFile, ...]:
@@ -34,18 +28,6 @@ def write_onnx(job: GraphJob) -> tuple[GraphFile, ...]:
         inline_bytes=job.inline_bytes,
     )
     return onnx_files(path, precision="float32")
-
-
-def onnx_files(path: Path, *, precision: Precision, note: str = "") -> tuple[GraphFile, ...]:
-    """Return an ONNX graph, and the file with its weights where it has one, as the manifest lists them."""
-    graph = GraphFile(path=path.name, format="onnx", precision=precision, note=note)
-    weights = weights_path(path)
-    return (graph, GraphFile(path=weights.name, format="onnx-data")) if weights.exists() else (graph,)
-
-
-def weights_path(path: Path) -> Path:
-    """Return where the weights of an ONNX graph go that are too many for its own file."""
-    return path.with_name(f"{path.name}.data")
 
 
 def export_onnx(
@@ -74,17 +56,12 @@ def export_onnx(
             size, another name, shape, dtype or operator set.
     """
     program = _call_exporter(module, examples, inputs=inputs, outputs=outputs, opset=opset)
-    tensors = [value.const_value for value in program.model.graph.initializers.values()]
-    if sum(tensor.nbytes for tensor in tensors if tensor is not None) > inline_bytes:
-        onnx_ir.save(program.model, path, external_data=weights_path(path).name)
-        model = onnx.load(path, load_external_data=False)
-    else:
-        model = program.model_proto
+    model = encode_graph(program.model, path, inline_bytes=inline_bytes)
     _check_opset(model, opset)
     _name_batch(model)
     _shorten_paths(model)
     check_contract(model, inputs=inputs, outputs=outputs)
-    path.write_bytes(model.SerializeToString(deterministic=True))
+    write_graph(model, path)
 
 
 def check_contract(model: onnx.ModelProto, *, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> None:
@@ -135,13 +112,8 @@ def _call_exporter(
     outputs: tuple[TensorSpec, ...],
     opset: int | None,
 ) -> torch.onnx.ONNXProgram:
-    chatter = io.StringIO()
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), redirect_stdout(chatter), redirect_stderr(chatter):
-            warnings.simplefilter("ignore")  # the exporter warns of its own internals; what it wrote is checked instead
+        with quiet():
             program = torch.onnx.export(
                 module,
                 examples,
@@ -159,8 +131,6 @@ def _call_exporter(
             f"{type(module).__name__} cannot be exported to ONNX ({reason}); "
             "look for branches or loops on data in forward"
         ) from error
-    finally:
-        logger.setLevel(level)
     if program is None:
         raise ExportError(f"the ONNX exporter returned nothing for {type(module).__name__}")
     return program
@@ -186,16 +156,7 @@ def _name_batch(model: onnx.ModelProto) -> None:
 
 
 def _shorten_paths(model: onnx.ModelProto) -> None:
-    """Make the source lines that the exporter records relative: a bundle tells nobody whose home it was made in."""
-    roots = sorted((str(Path(entry).resolve()) for entry in sys.path if entry), key=len, reverse=True)
-    roots.append(str(Path.cwd()))
-
-    def shorten(match: re.Match[str]) -> str:
-        name = match.group(1)
-        root = next((root for root in roots if name.startswith(root + "/")), None)
-        return f'File "{name[len(root) + 1 :] if root else Path(name).name}"'
-
     for node in model.graph.node:
         for prop in node.metadata_props:
             if "stack_trace" in prop.key:
-                prop.value = _FRAME.sub(shorten, prop.value)
+                prop.value = shorten_frames(prop.value)

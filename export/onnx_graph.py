@@ -1,0 +1,111 @@
+"""Reading, tidying and writing ONNX graphs, with their weights in a file beside them where those are many."""
+
+from pathlib import Path
+
+import onnx
+import onnx_ir
+from onnx_ir.passes.common import IdentityEliminationPass, RemoveUnusedNodesPass, TopologicalSortPass
+
+from export.errors import ExportError
+from export.graph_job import GraphFile, GraphJob
+from serve.bundle import Precision
+from serve.onnx_runner import OnnxRunner
+
+GRAPH = "graph.onnx"
+
+
+def weights_path(path: Path) -> Path:
+    """Return where the weights of an ONNX graph go that are too many for its own file."""
+    return path.with_name(f"{path.name}.data")
+
+
+def onnx_files(path: Path, *, precision: Precision, note: str = "") -> tuple[GraphFile, ...]:
+    """Return an ONNX graph, and the file with its weights where it has one, as the manifest lists them."""
+    graph = GraphFile(path=path.name, format="onnx", precision=precision, note=note)
+    weights = weights_path(path)
+    return (graph, GraphFile(path=weights.name, format="onnx-data")) if weights.exists() else (graph,)
+
+
+def encode_graph(model: onnx_ir.Model, path: Path, *, inline_bytes: int) -> onnx.ModelProto:
+    """Return a graph as it goes into a file; where its weights are too many for one, they are written beside it.
+
+    Args:
+        model: The graph with its weights.
+        path: Where the graph will be written by `write_graph`.
+        inline_bytes: Most bytes of weights inside the file.
+    """
+    tensors = [value.const_value for value in model.graph.initializers.values()]
+    if sum(tensor.nbytes for tensor in tensors if tensor is not None) <= inline_bytes:
+        return onnx_ir.to_proto(model)
+    onnx_ir.save(model, path, external_data=weights_path(path).name)
+    return onnx.load(path, load_external_data=False)
+
+
+def read_float32_graph(job: GraphJob, wanted: str) -> onnx.ModelProto:
+    """Read ``graph.onnx`` with its weights, for a format that is made from it.
+
+    Raises:
+        ExportError: it was not written.
+    """
+    path = job.folder / GRAPH
+    if not path.exists():
+        raise ExportError(f"{wanted} is made from {GRAPH}, which is not written; give --formats onnx {wanted}")
+    model = onnx.load(path)
+    # torch's exporter describes weights among the values between nodes, too; converters then take them for such
+    weights = {tensor.name for tensor in model.graph.initializer}
+    values = [value for value in model.graph.value_info if value.name not in weights]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(values)
+    return model
+
+
+def write_graph(model: onnx.ModelProto, path: Path) -> None:
+    """Write a graph, the same bytes every time."""
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def open_graph(path: Path, job: GraphJob) -> OnnxRunner:
+    """Open a graph that was just written, on the CPU."""
+    weights = weights_path(path)
+    return OnnxRunner(
+        path.read_bytes(),
+        name=path.name,
+        inputs=job.inputs,
+        outputs=job.outputs,
+        provider="CPUExecutionProvider",
+        weights={weights.name: weights.read_bytes()} if weights.exists() else None,
+    )
+
+
+def remove_round_trips(model: onnx_ir.Model, there: str, back: str, *, only_outputs: bool = False) -> onnx_ir.Model:
+    """Take out pairs of nodes that convert float32 values and at once convert them back.
+
+    Args:
+        model: The graph, changed in place.
+        there: Operator that loses precision.
+        back: Operator that comes back to float32.
+        only_outputs: Take out those pairs alone that end in an output of the graph.
+    """
+    for node in model.graph:
+        inner = node.inputs[0].producer() if node.op_type == back and node.inputs[0] is not None else None
+        if inner is None or inner.op_type != there or node.outputs[0].dtype != onnx_ir.DataType.FLOAT:
+            continue
+        source = inner.inputs[0]
+        if source is None:
+            continue
+        if there == "QuantizeLinear" and source.dtype is None:
+            source.dtype = onnx_ir.DataType.FLOAT  # as its scale is; the quantiser does not write it down
+        if source.dtype != onnx_ir.DataType.FLOAT:
+            continue
+        if only_outputs and not node.outputs[0].is_graph_output():
+            continue
+        identity = onnx_ir.node("Identity", [source])
+        identity.outputs[0].type, identity.outputs[0].shape = source.type, source.shape
+        name = node.outputs[0].name
+        onnx_ir.convenience.replace_nodes_and_values(
+            model.graph, node, [node], [identity], node.outputs, identity.outputs
+        )
+        identity.outputs[0].name = name
+    for tidy in (RemoveUnusedNodesPass(), IdentityEliminationPass(), TopologicalSortPass()):
+        tidy(model)
+    return model
