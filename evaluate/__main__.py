@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.status import Status
 
+    from export.factory import Factory
+
 T = TypeVar("T")
 
 
@@ -45,6 +47,12 @@ class Parity:
     """Held-out samples at most."""
     seed: int = 0
     """Decides which samples, the noise, and the pairs on the decision boundary."""
+    quick: bool = False
+    """Fewer samples and input sets, and ONNX only as it is served; the certificate says so."""
+    max_drop: float = 0.5
+    """Loss of accuracy, in points of a per cent, that float16 and int8 graphs may have."""
+    factory: str | None = None
+    """What builds the network, where it is your own: package.module:callable or path/to/file.py:callable. It is run."""
     json: Path | None = None
     """Also write the certificate as JSON to this file; - is stdout, instead of the table."""
     certificate: bool = True
@@ -61,6 +69,8 @@ class Accuracy:
     """Where the recipe's data is (or DATA_ROOT)."""
     provider: Provider = "auto"
     """What ONNX runs on: auto means the CPU, and CUDA where a device is there."""
+    factory: str | None = None
+    """What builds the network, where it is your own: package.module:callable or path/to/file.py:callable. It is run."""
     json: Path | None = None
     """Also write the figures as JSON to this file; - is stdout, instead of the table."""
 
@@ -77,6 +87,8 @@ class Bench:
     """Rows of one run."""
     rounds: int = 15
     """How often each runner has its turn."""
+    factory: str | None = None
+    """What builds the network, where it is your own: package.module:callable or path/to/file.py:callable. It is run."""
     json: Path | None = None
     """Also write the figures as JSON to this file; - is stdout, instead of the table."""
 
@@ -94,6 +106,7 @@ def main(args: list[str] | None = None) -> int:
     from rich.console import Console
     from rich.status import Status
 
+    from export.errors import ExportError
     from serve.bundle import BundleError
     from serve.devices import ProviderError
     from train.dataset import DataError
@@ -115,7 +128,7 @@ def main(args: list[str] | None = None) -> int:
         return 130
     except ModuleNotFoundError as error:
         print(f"error: {explain_missing(error)}", file=sys.stderr)
-    except (BundleError, CommandError, DataError, OSError, ProviderError, RecipeError) as error:
+    except (BundleError, CommandError, DataError, ExportError, OSError, ProviderError, RecipeError) as error:
         print(f"error: {error}", file=sys.stderr)
     except Exception:  # noqa: BLE001 - Python would exit 1, which here says that parity fails
         traceback.print_exc()
@@ -130,6 +143,8 @@ def _parity(command: Parity, status: "Status") -> int:
 
     if command.samples < 1:
         raise CommandError(f"--samples is {command.samples}, but at least 1 is needed to prove anything")
+    if not 0 <= command.max_drop <= 100:
+        raise CommandError(f"--max-drop is {command.max_drop:g}, but points of a per cent lie in 0 to 100")
     started = time.perf_counter()
     bundle = read_bundle(command.bundle)
     certificate = certify(
@@ -138,6 +153,9 @@ def _parity(command: Parity, status: "Status") -> int:
         provider=command.provider,
         samples=command.samples,
         seed=command.seed,
+        quick=command.quick,
+        max_drop=command.max_drop / 100,
+        factory=_factory(command.factory),
         on_step=status.update,
     )
     status.stop()
@@ -160,7 +178,12 @@ def _accuracy(command: Accuracy, status: "Status") -> int:
     from serve.bundle import read_bundle
 
     status.update("running the test split")
-    accuracy = measure_accuracy(read_bundle(command.bundle), data_root=command.data_root, provider=command.provider)
+    accuracy = measure_accuracy(
+        read_bundle(command.bundle),
+        data_root=command.data_root,
+        provider=command.provider,
+        factory=_factory(command.factory),
+    )
     status.stop()
     _report(accuracy, print_accuracy, command.json)
     return 0
@@ -180,11 +203,21 @@ def _bench(command: Bench, status: "Status") -> int:
         provider=command.provider,
         batch_sizes=command.batch_sizes,
         rounds=command.rounds,
+        factory=_factory(command.factory),
         on_step=status.update,
     )
     status.stop()
     _report(bench, print_bench, command.json)
     return 0
+
+
+def _factory(text: str | None) -> "Factory | None":
+    """Import the factory that the user named on his own command line."""
+    if text is None:
+        return None
+    from export.factory import load_factory
+
+    return load_factory(text)
 
 
 def _report(record: T, print_table: "Callable[[T, Console], None]", json: Path | None) -> None:

@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from evaluate.compare import decide, decision_margin, interval
-from evaluate.inputs import LARGEST_BATCH
-from evaluate.runners import RUN_ERRORS, candidates, eager_runner
-from evaluate.source import check_dataset
-from export.deployable import rebuild, to_float64
+from evaluate.eager import eager_of
+from evaluate.inputs import LARGEST_BATCH, Arrays, take
+from evaluate.reduced import PairedDrop, paired_drop
+from evaluate.runners import RUN_ERRORS, candidates, weights_bytes
+from evaluate.source import check_dataset, golden_of
+from export.factory import Factory
 from export.module_runner import run_batches
 from serve.bundle import Bundle, BundleError
 from serve.devices import Choice
@@ -36,6 +39,8 @@ class GraphAccuracy:
         unlike_eager: Samples that got another label than eager's float32 gives; None for eager itself.
         unlike_within_error: Those where the reference's margin is below twice the error that parity allows.
         duration_s: Seconds for all rows.
+        size_bytes: Size of the graph's file; of eager, of its weights.
+        drop: Beside eager, how much accuracy is lost on the same rows; None for eager itself.
     """
 
     graph: str
@@ -47,6 +52,8 @@ class GraphAccuracy:
     unlike_eager: int | None
     unlike_within_error: int | None
     duration_s: float
+    size_bytes: int
+    drop: PairedDrop | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +69,7 @@ class GraphErrors:
         max_absolute_error: The greatest.
         max_difference_to_eager: Greatest difference to eager's float32 prediction; None for eager itself.
         duration_s: Seconds for all rows.
+        size_bytes: Size of the graph's file; of eager, of its weights.
     """
 
     graph: str
@@ -72,6 +80,7 @@ class GraphErrors:
     max_absolute_error: float
     max_difference_to_eager: float | None
     duration_s: float
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,51 +99,80 @@ class Accuracy:
 class _Outcome:
     graph: str
     provider: str
+    size_bytes: int
     outputs: NDArray[Any]
     duration_s: float
 
 
-def measure_accuracy(bundle: Bundle, *, data_root: Path, provider: Choice = "auto") -> Accuracy:
+def measure_accuracy(
+    bundle: Bundle,
+    *,
+    data_root: Path,
+    provider: Choice = "auto",
+    factory: Factory | None = None,
+    module: nn.Module | None = None,
+) -> Accuracy:
     """Run the whole test split through the eager module and every graph.
+
+    A bundle without a recipe is measured on the labelled samples that it carries, as few as they are.
 
     Raises:
         DataError: the data is not there.
-        BundleError: the bundle was trained on other data, or one of its graphs does not run.
+        BundleError: the bundle was trained on other data, carries no labels, or one of its graphs does not run.
     """
     manifest = bundle.manifest
-    recipe = find_recipe(manifest.provenance.recipe or "")
-    dataset = load_dataset(recipe, data_root, download=False)
-    check_dataset(bundle, dataset, data_root)
-    rows, targets = dataset.test.inputs, dataset.test.targets
-    inputs = {manifest.inputs[0].name: rows}
+    inputs, targets, data, notes_accuracy = _labelled(bundle, data_root)
     decisive = "prediction" if manifest.task == "regression" else "logits"
 
-    def run(graph: str, where: str, runner: Runner) -> _Outcome:
+    def run(graph: str, where: str, size_bytes: int, runner: Runner) -> _Outcome:
         start = time.perf_counter()
         outputs = run_batches(runner, inputs, batch_size=LARGEST_BATCH)[decisive]
-        return _Outcome(graph=graph, provider=where, outputs=outputs, duration_s=time.perf_counter() - start)
+        duration_s = time.perf_counter() - start
+        return _Outcome(graph=graph, provider=where, size_bytes=size_bytes, outputs=outputs, duration_s=duration_s)
 
-    module = rebuild(bundle)
-    outcomes = [run("eager", "torch CPU", eager_runner(module, bundle))]
+    eager, _ = eager_of(bundle, factory=factory, module=module)
+    outcomes = [run("eager", "torch CPU", weights_bytes(bundle), eager.single)]
     for candidate in candidates(bundle, provider=provider):
         if candidate.runner is None:
             raise BundleError(f"{candidate.graph} cannot be run: {candidate.fault}")
         try:
-            outcomes.append(run(candidate.graph, candidate.provider, candidate.runner))
+            outcomes.append(run(candidate.graph, candidate.provider, candidate.size_bytes, candidate.runner))
         except RUN_ERRORS as error:
             raise BundleError(
                 f"{candidate.graph} fails on {candidate.provider}: {error}; see evaluate parity"
             ) from error
-    reference = run("reference", "torch CPU", eager_runner(to_float64(module), bundle)).outputs
+    reference = eager.run64(inputs)[decisive]
     regression = manifest.task == "regression"
     return Accuracy(
         name=manifest.name,
         bundle_sha256=manifest.sha256,
-        data=f"{len(rows)} test samples of {recipe.data}",
-        notes_accuracy=recipe.notes_accuracy,
+        data=data,
+        notes_accuracy=notes_accuracy,
         graphs=() if regression else tuple(_accuracy(o, outcomes[0], reference, targets) for o in outcomes),
         errors=tuple(_errors(o, outcomes[0], targets) for o in outcomes) if regression else (),
     )
+
+
+def _labelled(bundle: Bundle, data_root: Path) -> tuple[Arrays, NDArray[Any], str, float | None]:
+    """Return inputs, true classes or values, where they are from, and what the source notes print."""
+    manifest = bundle.manifest
+    name = manifest.provenance.recipe
+    if name is not None:
+        recipe = find_recipe(name)
+        dataset = load_dataset(recipe, data_root, download=False)
+        check_dataset(bundle, dataset, data_root)
+        rows = dataset.test.inputs
+        data = f"{len(rows)} test samples of {recipe.data}"
+        return {manifest.inputs[0].name: rows}, dataset.test.targets, data, recipe.notes_accuracy
+    golden = golden_of(bundle)
+    known = (golden.kind == "held-out") & (golden.class_index >= 0)
+    if "classification" not in manifest.task or not known.any():
+        raise BundleError(
+            f"{bundle.path} has no recipe and carries no labelled samples, so there is nothing to measure accuracy on; "
+            "export it with --samples that have labels"
+        )
+    data = f"the bundle's own {int(known.sum())} labelled samples, because it has no recipe"
+    return take(golden.inputs, known), golden.class_index[known], data, None
 
 
 def _accuracy(
@@ -155,6 +193,8 @@ def _accuracy(
         unlike_eager=None if outcome is eager else int(unlike.sum()),
         unlike_within_error=None if outcome is eager else int(within.sum()),
         duration_s=outcome.duration_s,
+        size_bytes=outcome.size_bytes,
+        drop=None if outcome is eager else paired_drop(decide(eager.outputs) == class_index, decided == class_index),
     )
 
 
@@ -170,4 +210,5 @@ def _errors(outcome: _Outcome, eager: _Outcome, targets: NDArray[np.float32]) ->
         max_absolute_error=float(np.abs(error).max()),
         max_difference_to_eager=None if outcome is eager else float(difference),
         duration_s=outcome.duration_s,
+        size_bytes=outcome.size_bytes,
     )

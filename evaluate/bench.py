@@ -8,11 +8,13 @@ from functools import partial
 
 import numpy as np
 import torch
+from torch import nn
 
-from evaluate.runners import candidates, eager_runner
+from evaluate.eager import eager_of
+from evaluate.runners import candidates, weights_bytes
 from evaluate.source import golden_of
-from export.deployable import rebuild
-from serve.bundle import Bundle, BundleError
+from export.factory import Factory
+from serve.bundle import Bundle, BundleError, Precision
 from serve.devices import Choice, usable_cpus
 from serve.runner import Runner
 
@@ -29,6 +31,8 @@ class BenchRow:
         batch_size: Rows of one run.
         runner: File name, or ``eager``.
         provider: What ran it.
+        precision: What it computes in.
+        size_bytes: Size of its file; of eager, of its weights.
         median_ms: Median duration of one run over the rounds.
         quartile_ms: First and third quartile.
         rows_per_s: Rows a second at the median.
@@ -38,6 +42,8 @@ class BenchRow:
     batch_size: int
     runner: str
     provider: str
+    precision: Precision
+    size_bytes: int
     median_ms: float
     quartile_ms: tuple[float, float]
     rows_per_s: float
@@ -57,12 +63,23 @@ class Bench:
     rows: tuple[BenchRow, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Entrant:
+    name: str
+    provider: str
+    precision: Precision
+    size_bytes: int
+    runner: Runner
+
+
 def bench_bundle(
     bundle: Bundle,
     *,
     provider: Choice = "auto",
     batch_sizes: tuple[int, ...] = BATCH_SIZES,
     rounds: int = 15,
+    factory: Factory | None = None,
+    module: nn.Module | None = None,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> Bench:
     """Time the eager module and every graph of a bundle on its golden inputs.
@@ -72,16 +89,33 @@ def bench_bundle(
     Raises:
         BundleError: a graph does not run.
     """
-    runners: list[tuple[str, str, Runner]] = [("eager", "torch CPU", eager_runner(rebuild(bundle), bundle))]
+    eager, _ = eager_of(bundle, factory=factory, module=module)
+    runners: list[_Entrant] = [
+        _Entrant(
+            name="eager",
+            provider="torch CPU",
+            precision="float32",
+            size_bytes=weights_bytes(bundle),
+            runner=eager.single,
+        )
+    ]
     for candidate in candidates(bundle, provider=provider):
         if candidate.runner is None:
             raise BundleError(f"{candidate.graph} cannot be run: {candidate.fault}")
-        runners.append((candidate.graph, candidate.provider, candidate.runner))
+        runners.append(
+            _Entrant(
+                name=candidate.graph,
+                provider=candidate.provider,
+                precision=candidate.precision,
+                size_bytes=candidate.size_bytes,
+                runner=candidate.runner,
+            )
+        )
     golden = golden_of(bundle)
     rows: list[BenchRow] = []
     for batch_size in batch_sizes:
         inputs = {name: np.resize(values, (batch_size, *values.shape[1:])) for name, values in golden.inputs.items()}
-        calls = [partial(runner.run, inputs) for _, _, runner in runners]
+        calls = [partial(entrant.runner.run, inputs) for entrant in runners]
         repeats = [_repeats(call) for call in calls]
         seconds = np.empty((len(runners), rounds))
         for turn in range(rounds):
@@ -89,12 +123,14 @@ def bench_bundle(
             for index, call in enumerate(calls):
                 seconds[index, turn] = _time(call, repeats[index])
         low, median, high = 1000 * np.quantile(seconds, (0.25, 0.5, 0.75), axis=1)
-        for index, (name, provider_name, _) in enumerate(runners):
+        for index, entrant in enumerate(runners):
             rows.append(
                 BenchRow(
                     batch_size=batch_size,
-                    runner=name,
-                    provider=provider_name,
+                    runner=entrant.name,
+                    provider=entrant.provider,
+                    precision=entrant.precision,
+                    size_bytes=entrant.size_bytes,
                     median_ms=float(median[index]),
                     quartile_ms=(float(low[index]), float(high[index])),
                     rows_per_s=float(1000 * batch_size / median[index]),

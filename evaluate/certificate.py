@@ -9,6 +9,7 @@ from typing import Literal
 from serve.bundle import CERTIFICATE, Precision, encode_sealed
 
 Verdict = Literal["pass", "fail", "unproven"]
+Mode = Literal["full", "quick"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +65,80 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutputError:
+    """How far one output of a graph of reduced precision is from the float64 reference, on the held-out samples.
+
+    Attributes:
+        output: Which output.
+        rms_error: Root of the mean squared error, in the output's own unit.
+        max_error: Greatest absolute error.
+        spread: Root mean square of the reference without its mean over the rows.
+        sqnr_db: Signal to error, 20 log10(spread / rms_error).
+        min_sqnr_db: What it must be.
+    """
+
+    output: str
+    rms_error: float
+    max_error: float
+    spread: float
+    sqnr_db: float
+    min_sqnr_db: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decisions:
+    """The decisions of a graph of reduced precision beside eager PyTorch's in float32, on the same real samples.
+
+    Attributes:
+        source: Where the samples are from.
+        rows: Samples.
+        flips: Those that get another class.
+        flip_rate_interval_95: Clopper-Pearson interval of their rate.
+        labelled_rows: Samples whose true class is known.
+        lost: Of these, right by eager and wrong by the graph; None where no class is known, like all that follow.
+        gained: The reverse.
+        mcnemar_p: Two-sided p of the exact McNemar test.
+        accuracy_drop: Accuracy lost, in [-1, 1].
+        accuracy_drop_interval_95: Its paired interval.
+        max_drop: What was allowed.
+    """
+
+    source: str
+    rows: int
+    flips: int
+    flip_rate_interval_95: tuple[float, float]
+    labelled_rows: int
+    lost: int | None
+    gained: int | None
+    mcnemar_p: float | None
+    accuracy_drop: float | None
+    accuracy_drop_interval_95: tuple[float, float] | None
+    max_drop: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reduced:
+    """What the verdict on a graph of reduced precision rests on; ``decisions`` is None where nothing is decided."""
+
+    outputs: tuple[OutputError, ...]
+    decisions: Decisions | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GraphVerdict:
-    """One graph on one provider; ``optimized`` says whether the provider could rewrite it first, as serving lets it."""
+    """One graph on one provider.
+
+    Attributes:
+        graph: File name in the bundle.
+        precision: What it computes in.
+        provider: What ran it.
+        optimized: Whether the provider could rewrite it first, as serving lets it.
+        verdict: Whether it may stand for the model.
+        reason: What the verdict rests on, where it is none of a full-precision graph that passes.
+        comparisons: One per input set, batch size and output.
+        reduced: What it rests on, for reduced precision.
+        note: What one should know of how it ran.
+    """
 
     graph: str
     precision: Precision
@@ -74,13 +147,19 @@ class GraphVerdict:
     verdict: Verdict
     reason: str | None
     comparisons: tuple[Comparison, ...]
+    reduced: Reduced | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What the certificate was made with, so that anyone can make it again."""
+    """What the certificate was made with, so that anyone can make it again.
+
+    ``skipped`` says which inputs proved nothing because PyTorch itself gave no finite outputs there.
+    """
 
     created: str
+    mode: Mode
     held_out_rows: int
     held_out_source: str
     seed: int
@@ -89,17 +168,22 @@ class Setting:
     torch_threads: int
     onnxruntime_threads: int
     tf32: bool
+    skipped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
-    """`certificate.json`: sealed like the manifest, and bound to one bundle by the manifest's digest."""
+    """`certificate.json`: sealed like the manifest, and bound to one bundle by the manifest's digest.
+
+    ``passed`` speaks of all graphs; ``precisions`` of those of each precision, as a server runs one of them.
+    """
 
     schema_version: int
     sha256: str
     bundle_sha256: str
     name: str
     passed: bool
+    precisions: dict[Precision, Verdict]
     rule: str
     setting: Setting
     checks: tuple[Check, ...]

@@ -1,18 +1,23 @@
 """Everything that can run a bundle's graphs, behind one seam: `serve.runner.Runner`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import nn
 
 from export.module_runner import ModuleRunner
+from export.to_exported_program import load_exported_program
 from export.to_torchscript import load_torchscript
 from serve.bundle import Bundle, BundleError, FileEntry, Precision
 from serve.devices import Choice, Provider, ProviderError, choose_provider
 from serve.onnx_runner import ORT_ERRORS, OnnxRunner
 from serve.runner import Runner
 
-RUN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, torch.jit.Error)
+# an exported program asserts what it was captured with
+RUN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, torch.jit.Error, AssertionError)
+CASTS = "float16 on the CPU is computed in float32 between casts, so rounding is float16's and speed is not"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -23,17 +28,21 @@ class Candidate:
         graph: File name in the bundle.
         precision: What it computes in.
         provider: ONNX Runtime's exact name, or ``torch CPU``.
+        size_bytes: Size of its file, and of those that hold its weights.
         optimized: Whether the provider may rewrite the graph first, as it does when serving.
         runner: Runs it, or None where it could not be loaded.
         fault: Why it could not be loaded, or None.
+        note: What one should know of how it runs, or None.
     """
 
     graph: str
     precision: Precision
     provider: str
+    size_bytes: int
     optimized: bool
     runner: Runner | None
     fault: str | None = None
+    note: str | None = None
 
 
 def eager_runner(module: nn.Module, bundle: Bundle) -> ModuleRunner:
@@ -46,13 +55,19 @@ def eager_runner(module: nn.Module, bundle: Bundle) -> ModuleRunner:
     )
 
 
+def weights_bytes(bundle: Bundle) -> int:
+    """Return the size of the eager module's weights as a file."""
+    entry = bundle.entry("state-dict")
+    return entry.size_bytes if entry else 0
+
+
 def candidates(bundle: Bundle, *, provider: Choice = "auto", unoptimized: bool = False) -> list[Candidate]:
     """Load every graph of a bundle on every provider that was asked for.
 
     Args:
         bundle: A checked bundle.
-        unoptimized: Also run ONNX graphs as they were written. A rewrite can hide what another version of ONNX Runtime
-            would show: dropout that was left on, for one, is rewritten away.
+        unoptimized: Also run ONNX graphs of full precision as they were written. A rewrite can hide what another
+            version of ONNX Runtime would show: dropout that was left on, for one, is rewritten away.
         provider: ``auto`` runs ONNX on the CPU, and on CUDA where a device is there; ``cpu`` and ``cuda`` on that one.
 
     Raises:
@@ -62,13 +77,16 @@ def candidates(bundle: Bundle, *, provider: Choice = "auto", unoptimized: bool =
     found: list[Candidate] = []
     for entry in bundle.manifest.files:
         if entry.format == "onnx":
+            ways = (True, False) if unoptimized and entry.precision in {None, "float32"} else (True,)
             found.extend(
                 _onnx(bundle, entry, name, optimized=optimized)
                 for name in _provider_names(provider)
-                for optimized in ((True, False) if unoptimized else (True,))
+                for optimized in ways
             )
         elif entry.format == "torchscript":
-            found.append(_torchscript(bundle, entry))
+            found.append(_torch(bundle, entry, load_torchscript))
+        elif entry.format == "exported-program":
+            found.append(_torch(bundle, entry, load_exported_program))
     if not found:
         raise BundleError(f"{bundle.path} holds no graph, so there is nothing to judge; export it with --formats onnx")
     return found
@@ -82,6 +100,7 @@ def _provider_names(choice: Choice) -> list[Provider]:
 def _onnx(bundle: Bundle, entry: FileEntry, provider: Provider, *, optimized: bool) -> Candidate:
     manifest = bundle.manifest
     runner, fault = None, None
+    weights = bundle.read_weights(entry)
     try:
         runner = OnnxRunner(
             bundle.read(entry),
@@ -90,6 +109,7 @@ def _onnx(bundle: Bundle, entry: FileEntry, provider: Provider, *, optimized: bo
             outputs=manifest.outputs,
             provider=provider,
             optimized=optimized,
+            weights=weights,
         )
     except (BundleError, ProviderError) as error:
         fault = str(error)
@@ -97,22 +117,31 @@ def _onnx(bundle: Bundle, entry: FileEntry, provider: Provider, *, optimized: bo
         graph=entry.path,
         precision=entry.precision or "float32",
         provider=provider,
+        size_bytes=entry.size_bytes + sum(map(len, weights.values())),
         optimized=optimized,
         runner=runner,
         fault=fault,
+        note=CASTS if entry.precision == "float16" and provider == "CPUExecutionProvider" else None,
     )
 
 
-def _torchscript(bundle: Bundle, entry: FileEntry) -> Candidate:
+def _torch(bundle: Bundle, entry: FileEntry, load: Callable[[bytes], object]) -> Candidate:
     runner, fault = None, None
     try:
-        runner = eager_runner(load_torchscript(bundle.read(entry)), bundle)
-    except RuntimeError as error:
-        fault = f"{entry.path} cannot be loaded by torch {torch.__version__} ({error}); export it again"
+        runner = eager_runner(cast(nn.Module, load(bundle.read(entry))), bundle)
+    except BundleError:
+        raise
+    except Exception as error:  # noqa: BLE001 - of damaged bytes, torch's readers raise whatever their parts do
+        lines = str(error).strip().splitlines()
+        fault = (
+            f"{entry.path} cannot be loaded by torch {torch.__version__} ({lines[0] if lines else repr(error)}); "
+            "export it again"
+        )
     return Candidate(
         graph=entry.path,
         precision=entry.precision or "float32",
         provider="torch CPU",
+        size_bytes=entry.size_bytes,
         optimized=True,
         runner=runner,
         fault=fault,

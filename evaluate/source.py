@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluate.inputs import Arrays, count, take
 from serve.bundle import Bundle, BundleError
 from serve.golden import Golden, read_golden
 from train.data import load_dataset
@@ -16,10 +17,24 @@ from train.recipes.registry import find_recipe
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HeldOut:
-    """Real samples the model was not trained on, and where they are from."""
+    """Samples the model was not trained on.
 
-    rows: NDArray[Any]
+    Attributes:
+        inputs: Arrays by input name, ``(rows, …)``.
+        targets: True class or value of each row, -1 where a class is not known; None where nothing is known.
+        source: Where they are from, for people.
+        real: Whether they are real samples, and not noise.
+    """
+
+    inputs: Arrays
+    targets: NDArray[Any] | None
     source: str
+    real: bool = True
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return count(self.inputs) if self.inputs else 0
 
 
 def golden_of(bundle: Bundle) -> Golden:
@@ -34,18 +49,59 @@ def golden_of(bundle: Bundle) -> Golden:
     return read_golden(bundle.read(entry))
 
 
-def held_out_rows(bundle: Bundle, golden: Golden, *, data_root: Path, samples: int, seed: int) -> HeldOut:
-    """Return test samples of the recipe's data, or the few that the bundle carries where the data is not there."""
-    provenance = bundle.manifest.provenance
+def dataset_of(bundle: Bundle, data_root: Path) -> Dataset | None:
+    """Return the data that a bundle's recipe was trained and tested on, or None where it has none or it is not here.
+
+    Raises:
+        BundleError: the data is there, but is other data.
+    """
+    recipe = bundle.manifest.provenance.recipe
+    if recipe is None:
+        return None
     try:
-        dataset = load_dataset(find_recipe(provenance.recipe or ""), data_root, download=False)
+        dataset = load_dataset(find_recipe(recipe), data_root, download=False)
     except MissingDataError:
-        rows = golden.inputs[bundle.manifest.inputs[0].name][golden.kind == "held-out"]
-        return HeldOut(rows=rows, source=f"the bundle's own {len(rows)}, because {provenance.dataset} is not here")
+        return None
     check_dataset(bundle, dataset, data_root)
-    rows = dataset.test.inputs
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:samples])
-    return HeldOut(rows=rows[chosen], source=f"{len(chosen)} of {len(rows)} test samples of {provenance.dataset}")
+    return dataset
+
+
+def all_held_out(bundle: Bundle, golden: Golden, dataset: Dataset | None) -> HeldOut:
+    """Return the whole test split, or the few samples that the bundle carries where there is none."""
+    provenance = bundle.manifest.provenance
+    if dataset is not None:
+        rows = dataset.test.inputs
+        return HeldOut(
+            inputs={bundle.manifest.inputs[0].name: rows},
+            targets=dataset.test.targets,
+            source=f"{len(rows)} test samples of {provenance.dataset}",
+        )
+    why = f"because {provenance.dataset} is not here" if provenance.recipe else "because it has no recipe"
+    held_out = golden.kind == "held-out"
+    if held_out.any():
+        return HeldOut(
+            inputs=take(golden.inputs, held_out),
+            targets=golden.class_index[held_out],
+            source=f"the bundle's own {int(held_out.sum())}, {why}",
+        )
+    random = golden.kind == "random"
+    inputs = take(golden.inputs, random) if random.any() else golden.inputs
+    source = f"none; noise in their place, {why} and carries no samples"
+    return HeldOut(inputs=inputs, targets=None, source=source, real=False)
+
+
+def some_of(held_out: HeldOut, *, samples: int, seed: int) -> HeldOut:
+    """Choose held-out samples, where there are more than enough."""
+    rows = held_out.rows
+    if rows <= samples:
+        return held_out
+    chosen = np.sort(np.random.default_rng(seed).permutation(rows)[:samples])
+    return HeldOut(
+        inputs=take(held_out.inputs, chosen),
+        targets=None if held_out.targets is None else held_out.targets[chosen],
+        source=f"{samples} of {held_out.source}",
+        real=held_out.real,
+    )
 
 
 def check_dataset(bundle: Bundle, dataset: Dataset, data_root: Path) -> None:

@@ -5,14 +5,17 @@ import sys
 from itertools import groupby
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from evaluate.accuracy import Accuracy
 from evaluate.bench import Bench
 from evaluate.certificate import Certificate, Comparison, GraphVerdict
+from evaluate.reduced import PairedDrop
 from serve.parity import MAX_FACTOR, RMSE_FACTOR
 
 _PIPE_WIDTH = 132
+_MIB = 2**20
 _STYLE = {"pass": "green", "fail": "bold red", "unproven": "yellow"}
 
 
@@ -26,9 +29,18 @@ def print_certificate(certificate: Certificate, console: Console) -> None:
     setting = certificate.setting
     console.print(f"parity of {certificate.name}, bundle {certificate.bundle_sha256[:16]}")
     console.print(f"reference: the eager module in float64; held-out samples: {setting.held_out_source}")
+    if setting.mode == "quick":
+        console.print(
+            "[yellow]quick: few samples and batch sizes, no decision boundary, ONNX only as it is served[/]",
+            markup=True,
+        )
     for check in certificate.checks:
         if not check.passed:
-            console.print(f"[bold red]{check.name}: {check.detail}[/]", markup=True)
+            console.print(f"[bold red]{check.name}: {escape(check.detail)}[/]", markup=True)
+        elif check.name == "recipe":
+            console.print(check.detail, markup=False)
+    for sentence in setting.skipped:
+        console.print(f"left out: {sentence}", markup=False)
     table = Table(title_justify="left", expand=False)
     table.add_column("graph")
     table.add_column("provider")
@@ -51,12 +63,15 @@ def print_certificate(certificate: Certificate, console: Console) -> None:
     if table.row_count:
         console.print(table)
     for graph in certificate.graphs:
-        console.print(
-            f"{graph.graph} on {_where(graph).replace(chr(10), ' ')}: [{_STYLE[graph.verdict]}]{_summary(graph)}[/]"
-        )
+        where = _where(graph).replace("\n", " ")
+        console.print(f"{graph.graph} on {where}: [{_STYLE[graph.verdict]}]{escape(_summary(graph))}[/]")
+        if graph.note:
+            console.print(f"  {graph.note}", markup=False)
     passed = certificate.passed
+    reduced = sorted(set(certificate.precisions) - {"float32"})
     console.print(
         "[bold green]parity holds[/]: every graph is as close to the truth as PyTorch itself"
+        + (f", and {' and '.join(reduced)} within the bounds of reduced precision" if reduced else "")
         if passed
         else "[bold red]parity fails[/]: this bundle is not the model that was trained"
         if any(graph.verdict == "fail" for graph in certificate.graphs) or not all(c.passed for c in certificate.checks)
@@ -71,13 +86,14 @@ def print_accuracy(accuracy: Accuracy, console: Console) -> None:
     table.add_column("graph")
     table.add_column("provider")
     if accuracy.errors:
-        for column in ("mean |error|", "rms error", "max |error|", "max difference to eager", "seconds"):
+        for column in ("size", "mean |error|", "rms error", "max |error|", "max difference to eager", "seconds"):
             table.add_column(column, justify="right")
         for errors in accuracy.errors:
             difference = errors.max_difference_to_eager
             table.add_row(
                 errors.graph,
                 short(errors.provider),
+                size(errors.size_bytes),
                 f"{errors.mean_absolute_error:.6g}",
                 f"{errors.root_mean_squared_error:.6g}",
                 f"{errors.max_absolute_error:.6g}",
@@ -86,11 +102,13 @@ def print_accuracy(accuracy: Accuracy, console: Console) -> None:
             )
     else:
         titles = (
+            "size",
             "top-1",
             "95 % interval",
             "correct",
-            "labels unlike eager's",
-            "of these within chance",
+            "labels unlike\neager's",
+            "of these\nwithin chance",
+            "points lost\n(95 % interval)",
             "seconds",
         )
         for column in titles:
@@ -99,11 +117,13 @@ def print_accuracy(accuracy: Accuracy, console: Console) -> None:
             table.add_row(
                 row.graph,
                 short(row.provider),
+                size(row.size_bytes),
                 f"{100 * row.top1_accuracy:.2f} %",
                 f"{100 * row.interval_95[0]:.2f} to {100 * row.interval_95[1]:.2f} %",
                 f"{row.correct} / {row.rows}",
                 "" if row.unlike_eager is None else str(row.unlike_eager),
                 "" if row.unlike_within_error is None else str(row.unlike_within_error),
+                "" if row.drop is None else _points(row.drop),
                 f"{row.duration_s:.2f}",
             )
     console.print(table)
@@ -121,6 +141,7 @@ def print_bench(bench: Bench, console: Console) -> None:
     table.add_column("batch", justify="right")
     table.add_column("runner")
     table.add_column("provider")
+    table.add_column("size", justify="right")
     table.add_column("median ms", justify="right")
     table.add_column("middle half, ms", justify="right")
     table.add_column("rows/s", justify="right")
@@ -133,6 +154,7 @@ def print_bench(bench: Bench, console: Console) -> None:
             str(row.batch_size) if row.batch_size != previous else "",
             row.runner,
             short(row.provider),
+            size(row.size_bytes),
             f"{row.median_ms:.3f}",
             f"{row.quartile_ms[0]:.3f} to {row.quartile_ms[1]:.3f}",
             f"{row.rows_per_s:,.0f}",
@@ -176,13 +198,23 @@ def short(provider: str) -> str:
     return provider.removesuffix("ExecutionProvider")
 
 
+def size(size_bytes: int) -> str:
+    """Return the size of a file for people."""
+    return f"{size_bytes / _MIB:.2f} MiB" if size_bytes >= _MIB / 10 else f"{size_bytes / 2**10:.1f} KiB"
+
+
+def _points(drop: PairedDrop) -> str:
+    low, high = drop.interval_95
+    return f"{100 * drop.drop:.2f} ({100 * low:.2f} to {100 * high:.2f})"
+
+
 def _summary(graph: GraphVerdict) -> str:
-    if graph.verdict != "pass":
+    if graph.verdict != "pass" or graph.reduced is not None:
         return f"{graph.verdict}, {graph.reason}"
     held_out = graph.comparisons[0]
     if held_out.flips is None:
         what = f"{held_out.rows} {held_out.input_set}"
-        return f"pass, greatest error {held_out.max_error:.3g} in {what}, in units of the target"
+        return f"pass, greatest error {held_out.max_error:.3g} in {what}, in the unit of {held_out.output}"
     share, bound = held_out.unflippable_share or 0.0, held_out.flip_rate_upper_95 or 0.0
     return (
         f"pass, {held_out.flips} flips in {held_out.rows} {held_out.input_set} "

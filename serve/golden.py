@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serve.bundle import BundleError, Manifest
+from serve.bundle import BundleError, Manifest, Precision
+from serve.drift import Drift, judge_drift
 from serve.parity import NumericParity, numeric_parity
 from serve.runner import Runner
 from serve.signature import describe_shape
 
 KINDS = ("held-out", "random", "zeros", "full")
+_DTYPES = {("float64", "float32"), ("int64", "int64")}  # of reference and eager
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -26,8 +28,8 @@ class Golden:
 
     Attributes:
         inputs: Arrays by input name, ``(rows, …)``, as the graph takes them.
-        reference: Float64 outputs of the eager module by output name, ``(rows, …)``.
-        eager: Its float32 outputs, same names and shapes.
+        reference: Float64 outputs of the eager module by output name, ``(rows, …)``; int64 where it gives integers.
+        eager: Its float32 outputs, or int64, same names and shapes.
         class_index: True class of each row, -1 where there is none, ``(rows,)``, int64.
         kind: Where each row comes from, one of `KINDS`, ``(rows,)``.
     """
@@ -49,10 +51,10 @@ class Golden:
                     "were expected"
                 )
         for name, values in self.reference.items():
-            if values.dtype != np.float64 or self.eager[name].dtype != np.float32:
+            if (str(values.dtype), str(self.eager[name].dtype)) not in _DTYPES:
                 raise ValueError(
                     f"golden output {name} is {values.dtype} and {self.eager[name].dtype}, but float64 and float32 "
-                    "were expected"
+                    "were expected, or integers"
                 )
             if values.shape != self.eager[name].shape:
                 raise ValueError(f"golden output {name} differs in shape between reference and eager")
@@ -68,11 +70,11 @@ class Golden:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenCheck:
-    """One output at one batch size, judged."""
+    """One output at one batch size, judged: by the numbers, or by its drift where precision is reduced."""
 
     output: str
     batch_size: int
-    parity: NumericParity
+    parity: NumericParity | Drift
 
     @property
     def sentence(self) -> str:
@@ -80,6 +82,8 @@ class GoldenCheck:
         subject = f"output {self.output} at batch size {self.batch_size}"
         if self.parity.fault is not None:
             return f"{subject}: {self.parity.fault}"
+        if isinstance(self.parity, Drift):
+            return f"{subject} has {self.parity.sentence}"
         return (
             f"{subject} has error rmse {self.parity.rmse:.3g} and max {self.parity.max_error:.3g}, "
             f"and {self.parity.rmse_bound:.3g} and {self.parity.max_bound:.3g} are allowed"
@@ -154,13 +158,22 @@ def check_fits(golden: Golden, manifest: Manifest) -> None:
                 )
 
 
-def check_golden(runner: Runner, golden: Golden, *, batch_sizes: Sequence[int]) -> tuple[GoldenCheck, ...]:
-    """Run the golden inputs and judge every output by the rule of `serve.parity`.
+def check_golden(
+    runner: Runner,
+    golden: Golden,
+    *,
+    batch_sizes: Sequence[int],
+    precision: Precision = "float32",
+    decisive: bool = False,
+) -> tuple[GoldenCheck, ...]:
+    """Run the golden inputs and judge every output by the rule of `serve.parity`, or `serve.drift`.
 
     Args:
         runner: What will serve.
         golden: Inputs and references.
         batch_sizes: Rows of each run; the golden rows are repeated until they fill the last one.
+        precision: What the graph computes in; a reduced one cannot be numerically equal, and must decide alike.
+        decisive: Whether the model classifies.
 
     Returns:
         One check per batch size and output.
@@ -173,10 +186,19 @@ def check_golden(runner: Runner, golden: Golden, *, batch_sizes: Sequence[int]) 
             for index in rows.reshape(-1, size)
         ]
         for name, reference in golden.reference.items():
-            parity = numeric_parity(
-                np.concatenate([chunk[name] for chunk in chunks]),
-                eager=golden.eager[name][rows],
-                reference=reference[rows],
+            found = np.concatenate([chunk[name] for chunk in chunks])
+            parity = (
+                numeric_parity(found, eager=golden.eager[name][rows], reference=reference[rows])
+                if precision == "float32"
+                else judge_drift(
+                    name,
+                    found,
+                    eager=golden.eager[name][rows],
+                    reference=reference[rows],
+                    held_out=golden.kind[rows] == "held-out",
+                    decisive=decisive,
+                    precision=precision,
+                )
             )
             checks.append(GoldenCheck(output=name, batch_size=size, parity=parity))
     return tuple(checks)

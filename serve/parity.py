@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 RMSE_FACTOR = 3.0
 MAX_FACTOR = 6.0
+INTEGER_SHARE = 0.001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,16 @@ class NumericParity:
         pairs = ((self.rmse, self.rmse_bound), (self.max_error, self.max_bound))
         return max(0.0 if error == 0 else error / bound if bound else math.inf for error, bound in pairs)
 
+    @property
+    def sentence(self) -> str:
+        """What was found, for a person."""
+        if self.fault is not None:
+            return self.fault
+        return (
+            f"error is rmse {self.rmse:.3g} and max {self.max_error:.3g}, "
+            f"but {self.rmse_bound:.3g} and {self.max_bound:.3g} are allowed"
+        )
+
 
 def numeric_parity(
     candidate: NDArray[Any], *, eager: NDArray[np.float32], reference: NDArray[np.float64]
@@ -51,12 +62,13 @@ def numeric_parity(
     """Judge one output of a graph.
 
     Args:
-        candidate: The graph's output, ``(batch, …)``, float32.
-        eager: The PyTorch module's output on the same rows, float32, same shape.
+        candidate: The graph's output, ``(batch, …)``, float32, or int64.
+        eager: The PyTorch module's output on the same rows, same dtype and shape.
         reference: The output of the same module in float64, same shape.
 
     Returns:
-        The comparison. A wrong shape or dtype, and NaN or infinity anywhere, are faults.
+        The comparison. A wrong shape or dtype, and NaN or infinity anywhere, are faults. An integer is right or wrong:
+        its error is 0 or 1, and one in a thousand may be wrong, as rounding decides ties.
 
     Raises:
         ValueError: there are no rows, or eager and reference differ in shape.
@@ -76,6 +88,16 @@ def numeric_parity(
             max_bound=math.nan,
             values=reference.size,
             fault=fault,
+        )
+    if eager.dtype.kind in "iu":
+        wrong, eager_wrong = float(np.mean(candidate != reference)), float(np.mean(eager != reference))
+        share = max(RMSE_FACTOR * eager_wrong, INTEGER_SHARE)
+        return NumericParity(
+            rmse=math.sqrt(wrong),
+            rmse_bound=math.sqrt(share),
+            max_error=float(wrong > 0),
+            max_bound=1.0,
+            values=reference.size,
         )
     error = candidate.astype(np.float64) - reference
     eager_error = eager.astype(np.float64) - reference

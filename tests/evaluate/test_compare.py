@@ -3,7 +3,6 @@ import pytest
 from scipy.stats import binom
 
 from evaluate.compare import decision_parity, interval, upper_bound, vacuity
-from evaluate.inputs import BATCH_SIZES, boundary_images, image_input_sets
 
 REFERENCE = np.asarray([[2.0, 1.0, 0.0], [0.0, 0.1, 0.0], [5.0, 0.0, 4.0]])
 
@@ -74,33 +73,3 @@ def test_an_output_that_hardly_varies_proves_nothing() -> None:
         "constant"
     )
     assert vacuity(REFERENCE[:1], allowed_error=1e-9) is not None
-
-
-def test_boundary_images_lie_on_either_side_of_the_boundary() -> None:
-    def predict(images: np.ndarray) -> np.ndarray:
-        return (images.reshape(len(images), -1).mean(axis=1) > 100).astype(np.int64)
-
-    rng = np.random.default_rng(0)
-    images = np.concatenate([np.full((8, 4, 4, 1), 10, np.uint8), np.full((8, 4, 4, 1), 250, np.uint8)])
-    found = boundary_images(images, predict=predict, rng=rng)
-    assert sorted({int(image.mean()) for image in found}) == [100, 101]
-
-
-def test_no_boundary_where_every_prediction_is_the_same() -> None:
-    images = np.zeros((8, 4, 4, 1), np.uint8)
-    found = boundary_images(images, predict=lambda x: np.zeros(len(x), np.int64), rng=np.random.default_rng(0))
-    assert found.shape == (0, 4, 4, 1)
-
-
-def test_input_sets_cover_all_batch_sizes_and_hide_hostile_rows() -> None:
-    held_out = np.random.default_rng(0).integers(0, 200, size=(5, 4, 4, 1), dtype=np.uint8)
-    sets = image_input_sets(held_out, predict=lambda x: np.zeros(len(x), np.int64), seed=0)
-    assert {s.batch_size for s in sets} == set(BATCH_SIZES)
-    hostile = sets[-1]
-    np.testing.assert_array_equal(hostile.rows[hostile.judged], held_out)
-    assert (hostile.rows[2::3] == 255).all()
-
-
-def test_no_samples_are_refused() -> None:
-    with pytest.raises(ValueError, match="there are no held-out samples"):
-        image_input_sets(np.zeros((0, 4, 4, 1), np.uint8), predict=lambda x: np.zeros(len(x), np.int64), seed=0)

@@ -9,13 +9,15 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from evaluate.inputs import LARGEST_BATCH, image_input_sets, table_input_sets
-from evaluate.judge import Truth, judge_graph
+from evaluate.image_inputs import image_input_sets
+from evaluate.inputs import LARGEST_BATCH, Arrays
 from evaluate.runners import Candidate
+from evaluate.table_inputs import table_input_sets
+from evaluate.verdicts import Truth, judge_graph
 from export.deployable import Deployable, input_specs, output_specs, to_float64
 from export.module_runner import ModuleRunner, run_batches
 from export.to_onnx import export_onnx
-from serve.bundle import Feature, ImagePreprocessing
+from serve.bundle import Feature, ImagePreprocessing, Task
 from serve.onnx_runner import OnnxRunner
 from train.models.inputs import build_input
 from train.models.tinyvgg import TinyVGG
@@ -23,7 +25,7 @@ from train.models.tinyvgg import TinyVGG
 SEEDS = 12
 
 
-def judged(module: nn.Module, task: str, specs, outputs, graph: bytes, sets) -> list[str]:
+def judged(module: nn.Module, task: Task, specs, outputs, graph: bytes, sets) -> list[str]:
     """Judge a graph and return the reasons of what does not pass."""
     names = tuple(spec.name for spec in outputs)
     inputs = tuple(spec.name for spec in specs)
@@ -31,16 +33,21 @@ def judged(module: nn.Module, task: str, specs, outputs, graph: bytes, sets) -> 
     truths = [
         Truth(
             inputs=rows,
-            reference=run_batches(reference, {inputs[0]: rows.rows}, batch_size=LARGEST_BATCH),
-            eager=run_batches(eager, {inputs[0]: rows.rows}, batch_size=LARGEST_BATCH),
+            reference=run_batches(reference, rows.inputs, batch_size=LARGEST_BATCH),
+            eager=run_batches(eager, rows.inputs, batch_size=LARGEST_BATCH),
         )
         for rows in sets
     ]
     runner = OnnxRunner(graph, name="graph.onnx", inputs=specs, outputs=outputs, provider="CPUExecutionProvider")
     candidate = Candidate(
-        graph="graph.onnx", precision="float32", provider="CPUExecutionProvider", optimized=True, runner=runner
+        graph="graph.onnx",
+        precision="float32",
+        provider="CPUExecutionProvider",
+        size_bytes=len(graph),
+        optimized=True,
+        runner=runner,
     )
-    verdict = judge_graph(candidate, truths, input_name=inputs[0])
+    verdict = judge_graph(candidate, truths, task=task)
     return [f"{c.input_set}: {c.output}: {c.reason}" for c in verdict.comparisons if c.verdict != "pass"]
 
 
@@ -76,10 +83,10 @@ def test_tinyvgg(scale: float, tmp_path: Path) -> None:
         module = build(seed)
         reference = ModuleRunner(to_float64(module), inputs=("image",), outputs=("logits", "probabilities"))
 
-        def predict(images: np.ndarray, reference: ModuleRunner = reference) -> np.ndarray:
-            return run_batches(reference, {"image": images}, batch_size=LARGEST_BATCH)["logits"].argmax(axis=1)
+        def predict(images: Arrays, reference: ModuleRunner = reference) -> np.ndarray:
+            return run_batches(reference, images, batch_size=LARGEST_BATCH)["logits"].argmax(axis=1)
 
-        sets = image_input_sets(held_out, predict=predict, seed=seed)
+        sets = image_input_sets({"image": held_out}, predict=predict, seed=seed)
         alarms += judged(module, "classification", specs, outputs, exchange(model, module), sets)
     assert [alarm for alarm in alarms if "it varies by" not in alarm] == []
 
@@ -103,6 +110,6 @@ def test_small_tables(rows: int, tmp_path: Path) -> None:
     alarms = []
     for seed in range(SEEDS):
         module = build(seed)
-        sets = table_input_sets(held_out, features, predict=None, seed=seed)
+        sets = table_input_sets({"features": held_out}, features, predict=None, seed=seed)
         alarms += judged(module, "regression", specs, outputs, exchange(model, module), sets)
     assert alarms == []

@@ -16,6 +16,7 @@ from torch import nn
 
 from evaluate.certificate import Certificate
 from export.deployable import rebuild
+from export.to_exported_program import export_program
 from export.to_onnx import export_onnx
 from export.to_torchscript import export_torchscript
 from serve.bundle import CERTIFICATE, Manifest, read_bundle
@@ -29,10 +30,15 @@ def plant(bundle: Path, graph: str, spoil: Callable[[nn.Module], None], tmp_path
     checked = read_bundle(bundle)
     module = rebuild(checked)
     spoil(module)
-    example = torch.zeros(2, *checked.manifest.inputs[0].shape[1:], dtype=torch.uint8)
-    write = export_onnx if graph == "graph.onnx" else export_torchscript
+    examples = (torch.zeros(2, *checked.manifest.inputs[0].shape[1:], dtype=torch.uint8),)
     path = tmp_path / graph
-    write(module, example, path, inputs=checked.manifest.inputs, outputs=checked.manifest.outputs)
+    outputs = checked.manifest.outputs
+    if graph == "graph.onnx":
+        export_onnx(module, examples, path, inputs=checked.manifest.inputs, outputs=outputs)
+    elif graph == "graph.pt2":
+        export_program(module, examples, path, outputs=outputs)
+    else:
+        export_torchscript(module, examples, path, outputs=outputs)
     replace_file(bundle, graph, path.read_bytes())
 
 

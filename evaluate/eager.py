@@ -1,0 +1,80 @@
+"""The eager module that a bundle is judged by: built again from its weights, or given by the caller."""
+
+import copy
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from evaluate.certificate import Check
+from evaluate.inputs import LARGEST_BATCH, Arrays
+from evaluate.runners import eager_runner
+from export.deployable import rebuild, to_float64, wrap_like
+from export.factory import Factory
+from export.module_runner import ModuleRunner, run_batches
+from serve.bundle import Bundle, BundleError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Eager:
+    """One module, in float32 and in float64."""
+
+    single: ModuleRunner
+    double: ModuleRunner
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        """Run any number of rows in float32."""
+        return run_batches(self.single, inputs, batch_size=LARGEST_BATCH)
+
+    def run64(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        """Run any number of rows in float64."""
+        return run_batches(self.double, inputs, batch_size=LARGEST_BATCH)
+
+
+def eager_of(
+    bundle: Bundle, *, factory: Factory | None = None, module: nn.Module | None = None
+) -> tuple[Eager, tuple[Check, ...]]:
+    """Return the module that a bundle claims to be, and what was checked of it.
+
+    Args:
+        bundle: A checked bundle.
+        factory: What builds its network, where that is none of this project's own.
+        module: The network itself, where it is at hand; it is copied.
+
+    Raises:
+        BundleError: it cannot be built, or what is given is not what the bundle was made from.
+    """
+    checks: tuple[Check, ...] = ()
+    if module is None:
+        deployable = rebuild(bundle, factory=factory)
+    else:
+        network = copy.deepcopy(module).cpu().float()
+        checks = (_weights_check(bundle, network),)
+        deployable = wrap_like(bundle.manifest, network)
+    eager = Eager(single=eager_runner(deployable, bundle), double=eager_runner(to_float64(deployable), bundle))
+    return eager, checks
+
+
+def _weights_check(bundle: Bundle, network: nn.Module) -> Check:
+    """Check that the weights in the bundle are those of the module at hand."""
+    entry = bundle.entry("state-dict")
+    if entry is None:
+        raise BundleError(f"{bundle.path} holds no state_dict, so nothing can be built from it; export it again")
+    try:
+        stored = torch.load(io.BytesIO(bundle.read(entry)), map_location="cpu", weights_only=True)
+        own = network.state_dict()
+        unlike = [
+            key
+            for key in sorted({*stored, *own})
+            if key not in stored or key not in own or not torch.equal(stored[key], own[key])
+        ]
+    except Exception as error:  # of hostile bytes, torch's reader raises whatever its parts do
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise BundleError(f"{bundle.path / entry.path} holds no tensors by name ({reason}); export it again") from error
+    if not unlike:
+        return Check(name="weights", passed=True, detail=f"{len(own)} tensors, equal to those of the module given")
+    detail = f"{len(unlike)} tensors of {entry.path} are not the module's, {unlike[0]} among them; export it again"
+    return Check(name="weights", passed=False, detail=detail)

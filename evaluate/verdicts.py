@@ -1,0 +1,198 @@
+"""The verdict on one graph: every output on every input set, by the rule of its precision."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluate.certificate import Comparison, Decisions, GraphVerdict, Reduced, Verdict
+from evaluate.compare import DecisionParity, decision_parity, vacuity
+from evaluate.inputs import AGAIN, HOSTILE, LARGEST_BATCH, Arrays, InputSet
+from evaluate.reduced import compare_decisions, judge_outputs, judge_reduced
+from evaluate.runners import RUN_ERRORS, Candidate
+from evaluate.source import HeldOut
+from export.module_runner import run_batches
+from serve.bundle import Task
+from serve.parity import numeric_parity
+from serve.runner import Runner
+
+_NEIGHBOUR_SHARE = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Truth:
+    """One input set with what the eager module makes of it."""
+
+    inputs: InputSet
+    reference: dict[str, NDArray[np.float64]]
+    eager: dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RealSamples:
+    """Real samples with eager's float32 logits, for the decisions of graphs of reduced precision."""
+
+    held_out: HeldOut
+    logits: NDArray[np.float32]
+    max_drop: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Outcome:
+    truth: Truth
+    outputs: dict[str, NDArray[Any]]
+
+
+def judge_graph(
+    candidate: Candidate, truths: list[Truth], *, task: Task, samples: RealSamples | None = None
+) -> GraphVerdict:
+    """Judge one graph on all input sets.
+
+    Args:
+        candidate: The graph on one provider.
+        truths: Input sets; the first is the one of real samples, which must prove something.
+        task: What the outputs mean; the logits of a classification decide.
+        samples: Where its precision is reduced, what its decisions are compared on; None where nothing is decided.
+    """
+    comparisons: list[Comparison] = []
+    outcomes: list[_Outcome] = []
+    fault = candidate.fault
+    exact = candidate.precision == "float32"
+    decisive = "logits" if "classification" in task else None
+    if candidate.runner is not None:
+        for index, truth in enumerate(truths):
+            outputs = _run(candidate.runner, truth.inputs)
+            if isinstance(outputs, str):
+                fault = outputs
+                break
+            outcomes.append(_Outcome(truth=truth, outputs=outputs))
+            comparisons += compare_outputs(outputs, truth, must_vary=index == 0, decisive=decisive, exact=exact)
+    broken = next((c for c in comparisons if c.verdict == "fail"), None)
+    broken = broken or next((c for c in comparisons if c.verdict != "pass"), None)
+    verdict: Verdict = "fail" if fault else broken.verdict if broken else "pass"
+    if fault is None and broken is not None:
+        fault = f"{broken.output} on {broken.input_set}: {broken.reason}"
+    reduced: Reduced | None = None
+    if not exact and fault is None and candidate.runner is not None:
+        verdict, fault, reduced = _judge_reduced(candidate, candidate.runner, outcomes, task=task, samples=samples)
+    return GraphVerdict(
+        graph=candidate.graph,
+        precision=candidate.precision,
+        provider=candidate.provider,
+        optimized=candidate.optimized,
+        verdict=verdict,
+        reason=fault,
+        comparisons=tuple(comparisons),
+        reduced=reduced,
+        note=candidate.note,
+    )
+
+
+def compare_outputs(
+    outputs: Arrays, truth: Truth, *, must_vary: bool, decisive: str | None, exact: bool = True
+) -> list[Comparison]:
+    """Compare every output of one graph on one input set; without `exact`, errors are recorded but have no bound."""
+    judged = truth.inputs.judged
+    found = []
+    for name, reference in truth.reference.items():
+        expected, eager = reference[judged], truth.eager[name][judged]
+        candidate = outputs[name]
+        candidate = candidate[judged] if len(candidate) == len(judged) else candidate
+        numeric = numeric_parity(candidate, eager=eager, reference=expected)
+        decision: DecisionParity | None = None
+        faults = [numeric.fault] if numeric.fault is not None else []
+        empty = None
+        if numeric.fault is None:
+            if exact and not numeric.passed:
+                faults.append(numeric.sentence)
+            if name == decisive:
+                decision = decision_parity(candidate, expected, allowed_error=numeric.max_bound)
+                if exact and not decision.passed:
+                    faults.append(f"{decision.flips_beyond_margin} of {decision.rows} decisions differ")
+            empty = vacuity(expected, allowed_error=numeric.max_bound) if must_vary else None
+        verdict: Verdict = "fail" if faults else "unproven" if empty else "pass"
+        finite = numeric.fault is None
+        found.append(
+            Comparison(
+                input_set=truth.inputs.name,
+                batch_size=truth.inputs.batch_size,
+                rows=len(expected),
+                output=name,
+                rmse=numeric.rmse if finite else None,
+                rmse_bound=numeric.rmse_bound if finite and exact else None,
+                max_error=numeric.max_error if finite else None,
+                max_bound=numeric.max_bound if finite and exact else None,
+                flips=decision.flips if decision else None,
+                flips_beyond_margin=decision.flips_beyond_margin if decision and exact else None,
+                unflippable_share=decision.unflippable_share if decision else None,
+                flip_rate_upper_95=decision.flip_rate_upper_95 if decision else None,
+                verdict=verdict,
+                reason="; ".join(faults) or empty,
+            )
+        )
+    return found
+
+
+def _run(runner: Runner, inputs: InputSet) -> dict[str, NDArray[Any]] | str:
+    """Run one input set, or return the sentence that says how it fails."""
+    try:
+        return run_batches(runner, inputs.inputs, batch_size=inputs.batch_size)
+    except RUN_ERRORS as error:
+        lines = str(error).strip().splitlines()
+        what = lines[-1] if lines else repr(error)
+        return f"it fails on {inputs.name} at batch size {inputs.batch_size} ({what})"
+
+
+def _judge_reduced(
+    candidate: Candidate, runner: Runner, outcomes: list[_Outcome], *, task: Task, samples: RealSamples | None
+) -> tuple[Verdict, str, Reduced | None]:
+    changed = _neighbours_change(outcomes)
+    if changed is not None:
+        return "fail", changed, None
+    first = outcomes[0]
+    errors = judge_outputs(first.outputs, first.truth.reference, task=task, precision=candidate.precision)
+    decisions: Decisions | None = None
+    if "classification" in task:
+        if samples is None or not samples.held_out.real:
+            return "unproven", "there are no real samples to compare decisions on; export it with --samples", None
+        logits = run_batches(runner, samples.held_out.inputs, batch_size=LARGEST_BATCH)["logits"]
+        targets = samples.held_out.targets
+        decisions = compare_decisions(
+            logits,
+            eager=samples.logits,
+            class_index=None if targets is None else targets.astype(np.int64),
+            source=samples.held_out.source,
+            max_drop=samples.max_drop,
+        )
+    return judge_reduced(errors, decisions)
+
+
+def _neighbours_change(outcomes: list[_Outcome]) -> str | None:
+    """Return why a row's output depends on who else is in its batch, or None where it does not.
+
+    A scale that is measured over the batch at hand makes the answer to one user depend on what others send. Another
+    order of summation may push a few values over a rounding step; that is far less than the rounding itself.
+    """
+    alone = next((o for o in outcomes if o.truth.inputs.name == AGAIN and o.truth.inputs.batch_size == 1), None)
+    if alone is None:
+        return None
+    for other in outcomes:
+        inputs = other.truth.inputs
+        if inputs.name not in {AGAIN, HOSTILE}:
+            continue
+        for name, values in other.outputs.items():
+            expected = alone.outputs[name].astype(np.float64)
+            found = values[inputs.judged].astype(np.float64)
+            if found.shape != expected.shape:
+                continue  # rows that PyTorch itself gives no finite output for were left out of one of the two
+            difference = float(np.sqrt(np.mean(np.square(found - expected))))
+            own = float(np.sqrt(np.mean(np.square(expected - alone.truth.reference[name]))))
+            floor = float(np.spacing(np.float32(np.abs(expected).max())))
+            if not difference <= _NEIGHBOUR_SHARE * max(own, floor):
+                return (
+                    f"{name} of a row depends on the other rows of its batch: {inputs.name} at batch size "
+                    f"{inputs.batch_size}, it changes by rms {difference:.3g}, and its whole error is {own:.3g}; "
+                    "quantise with fixed ranges"
+                )
+    return None
