@@ -34,6 +34,8 @@ class Serve:
     """Port to listen on; 0 takes a free one."""
     provider: Literal["auto", "cpu", "cuda"] = "auto"
     """Where graphs run; auto takes CUDA where an NVIDIA device is there. A fallback is never silent."""
+    precision: Literal["float32", "float16", "int8"] = "float32"
+    """Which graph of the bundle runs; the reduced ones are there where the export was asked for them."""
     threads: int | None = None
     """Threads of one run on the CPU; all that this process may use, where it is not given."""
     max_batch: int = 64
@@ -123,6 +125,7 @@ def _open(command: Serve, classifiers: "dict[str, Classifier]") -> None:
         classifier = Classifier.open(
             path,
             provider=command.provider,
+            precision=command.precision,
             threads=command.threads,
             max_batch=command.max_batch,
             max_queue_rows=command.max_queue_rows,
@@ -135,7 +138,7 @@ def _open(command: Serve, classifiers: "dict[str, Classifier]") -> None:
                 "leave one out, or export one under another name"
             )
         if not command.allow_failed:
-            require_certified(classifier.bundle)
+            require_certified(classifier.bundle, classifier.precision)
         _say(describe(classifier))
 
 
@@ -148,7 +151,7 @@ def _announce(command: Serve, listener: "socket.socket", classifiers: "dict[str,
     if command.page:
         _say(f"page   {url}/")
     for name, classifier in classifiers.items():
-        if classifier.manifest.preprocessing is not None:
+        if classifier.manifest.preprocessing is not None and classifier.manifest.task != "tensors":
             _say(f"API    {url}/predict/{name} takes an image file")
         _say(f"API    {url}/v2/models/{name}/infer takes tensors (Open Inference Protocol v2)")
     if command.host not in LOOPBACK_HOSTS:

@@ -4,14 +4,14 @@ import os
 import sys
 from typing import Literal
 
-from serve.bundle import Bundle, BundleError, read_certificate
+from serve.bundle import Bundle, BundleError, Precision, read_certificate
 from serve.classifier import Classifier
 
 Certified = Literal["passed", "failed", "none"]
 
 
-def read_certified(bundle: Bundle) -> Certified:
-    """Return what the bundle's certificate says of it.
+def read_certified(bundle: Bundle, precision: Precision = "float32") -> Certified:
+    """Return what the bundle's certificate says of its graphs of one precision.
 
     Raises:
         BundleError: the certificate was altered, or is another bundle's.
@@ -19,18 +19,22 @@ def read_certified(bundle: Bundle) -> Certified:
     certificate = read_certificate(bundle)
     if certificate is None:
         return "none"
+    if certificate.precisions:  # that of another precision is no reason to refuse this one
+        verdict = certificate.precisions.get(precision)
+        return "none" if verdict is None else "passed" if verdict == "pass" else "failed"
     return "passed" if certificate.passed else "failed"
 
 
-def require_certified(bundle: Bundle) -> None:
-    """Refuse a bundle of which it is known that it is not the model that was trained.
+def require_certified(bundle: Bundle, precision: Precision = "float32") -> None:
+    """Refuse a graph of which it is known that it is not the model that was trained.
 
     Raises:
         BundleError: its certificate says that parity failed.
     """
-    if read_certified(bundle) == "failed":
+    if read_certified(bundle, precision) == "failed":
+        of = "" if precision == "float32" else f" in {precision}"
         raise BundleError(
-            f"{bundle.path} has a certificate that says parity failed, so this is not the model that was trained; "
+            f"{bundle.path} has a certificate that says parity failed{of}, so this is not the model that was trained; "
             "see `python -m evaluate parity`, or use it all the same with --allow-failed"
         )
 
@@ -42,13 +46,14 @@ def describe(classifier: Classifier) -> str:
         "passed": "passed",
         "failed": "FAILED: this is not the model that was trained",
         "none": f"none, so not certified; make one with `python -m evaluate parity {classifier.bundle.path}`",
-    }[read_certified(classifier.bundle)]
+    }[read_certified(classifier.bundle, classifier.precision)]
     golden = f"NOT READY: {classifier.reason}"
     if classifier.ready:
         sizes = " and ".join(map(str, sorted({check.batch_size for check in checks})))
         worst = max(check.parity.ratio for check in checks)
         golden = (
-            f"{classifier.golden().rows} inputs reproduced at batch sizes {sizes}, error at most {worst:.2f} x bound"
+            f"{classifier.golden().rows} inputs reproduced at batch sizes {sizes}, "
+            f"{'error' if classifier.precision == 'float32' else 'drift'} at most {worst:.2f} x bound"
         )
     return "\n".join(
         [

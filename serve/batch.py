@@ -33,6 +33,8 @@ class Options:
     """The table to write, .parquet or .csv; a file that is there is replaced once the new one is complete."""
     provider: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the graph runs."""
+    precision: Literal["float32", "float16", "int8"] = "float32"
+    """Which graph of the bundle runs; the reduced ones are there where the export was asked for them."""
     batch_size: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Rows per run of the graph; 64 images or 1,024 rows of a table, if not given."""
     workers: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
@@ -68,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     Path(options.source),
                     options.out,
                     provider=options.provider,
+                    precision=options.precision,
                     batch_size=1024 if options.batch_size is None else options.batch_size,
                     say=progress.say,
                     allow_failed=options.allow_failed,
@@ -79,6 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 options.source,
                 options.out,
                 provider=options.provider,
+                precision=options.precision,
                 batch_size=64 if options.batch_size is None else options.batch_size,
                 workers=options.workers,
                 progress=progress,

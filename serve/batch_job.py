@@ -10,9 +10,10 @@ from serve.batch_parts import Job, OutputError, Parts, check_output, schema_of
 from serve.batch_progress import Progress
 from serve.batch_rows import BATCHES_IN_FLIGHT, Row, predict_files
 from serve.batch_source import digest_files, list_files
-from serve.bundle import BundleError
+from serve.bundle import BundleError, Precision
 from serve.classifier import Classifier
 from serve.devices import Choice, usable_cpus
+from serve.verdict import tensors_sentence
 
 PART_ROWS = 512
 PART_S = 10.0
@@ -58,6 +59,7 @@ def run_job(
     workers: int | None,
     progress: Progress,
     allow_failed: bool = False,
+    precision: Precision = "float32",
 ) -> Report:
     """Predict all files of a source into a table.
 
@@ -73,10 +75,12 @@ def run_job(
     check_output(out)
     files = list_files(source)
     rows = (BATCHES_IN_FLIGHT + 1) * batch_size
-    with Classifier.open(bundle, provider=provider, max_batch=batch_size, max_queue_rows=rows) as classifier:
+    with Classifier.open(
+        bundle, provider=provider, precision=precision, max_batch=batch_size, max_queue_rows=rows
+    ) as classifier:
         check_classifier(classifier)
         if not allow_failed:
-            require_certified(classifier.bundle)
+            require_certified(classifier.bundle, precision)
         labels = classifier.manifest.labels
         job = Job(
             name=classifier.name,
@@ -119,6 +123,8 @@ def check_classifier(classifier: Classifier) -> None:
         BundleError: it does not.
     """
     manifest = classifier.manifest
+    if manifest.task == "tensors":
+        raise BundleError(f"bundle {classifier.bundle.path} cannot fill a table: {tensors_sentence(manifest)}")
     if manifest.preprocessing is None or manifest.task == "regression":
         raise BundleError(
             f"bundle {classifier.bundle.path} is no image classifier (task {manifest.task}), but batch prediction of "

@@ -65,7 +65,13 @@ class Classifier:
         self.checks: tuple[GoldenCheck, ...] = ()
         self.reason: str | None
         try:
-            self.checks = check_golden(runner, golden, batch_sizes=sorted({1, max_batch}))
+            self.checks = check_golden(
+                runner,
+                golden,
+                batch_sizes=sorted({1, max_batch}),
+                precision=precision,
+                decisive="classification" in bundle.manifest.task,
+            )
         except ORT_ERRORS as error:
             self.reason = (
                 f"model {self.name} fails on its golden inputs on {provider} ({error}); export the bundle again"
@@ -85,6 +91,7 @@ class Classifier:
         path: Path,
         *,
         provider: Choice = "auto",
+        precision: Precision = "float32",
         threads: int | None = None,
         max_batch: int = 64,
         max_queue_rows: int = 1024,
@@ -100,10 +107,9 @@ class Classifier:
         name, why = choose_provider(provider)
         logger.info("%s: %s, because %s", path, name, why)
         bundle = read_bundle(path)
-        graph, golden_file = bundle.entry("onnx", "float32"), bundle.entry("golden")
+        graph, golden_file = bundle.entry("onnx", precision), bundle.entry("golden")
         if graph is None or golden_file is None:
-            missing = "float32 ONNX graph" if graph is None else "golden inputs"
-            raise BundleError(f"{path} has no {missing}, and cannot be served without; export the bundle again")
+            raise BundleError(_missing(bundle, precision if graph is None else None))
         golden = read_golden(bundle.read(golden_file))
         check_fits(golden, bundle.manifest)
         runner, fault = open_runner(
@@ -114,14 +120,17 @@ class Classifier:
             provider=name,
             fall_back=provider == "auto",
             threads=threads,
+            weights=bundle.read_weights(graph),
         )
+        if precision == "float16" and runner.provider == "CPUExecutionProvider":
+            fault = f"{fault or why}; there float16 is computed in float32 between casts"
         return cls(
             bundle=bundle,
             golden=golden,
             runner=runner,
             provider=runner.provider,
             provider_reason=fault or why,
-            precision="float32",
+            precision=precision,
             max_batch=max_batch,
             max_queue_rows=max_queue_rows,
         )
@@ -222,3 +231,15 @@ class Classifier:
             f"model {self.name} does not reproduce its golden outputs on this machine with {self.provider}: "
             f"{worst.sentence}; use another provider, or export the bundle again"
         )
+
+
+def _missing(bundle: Bundle, precision: Precision | None) -> str:
+    if precision is None:
+        return f"{bundle.path} has no golden inputs, and cannot be served without; export the bundle again"
+    found = [entry.precision or "float32" for entry in bundle.manifest.files if entry.format == "onnx"]
+    if not found or precision == "float32":
+        return f"{bundle.path} has no {precision} ONNX graph, and cannot be served without; export the bundle again"
+    return (
+        f"{bundle.path} has no {precision} ONNX graph, but {' and '.join(found)}; give --precision {found[0]}, or "
+        "export the bundle again"
+    )

@@ -36,7 +36,7 @@ from serve.oip import decode_request
 from serve.oip_response import encode_response
 from serve.preprocess import MAX_PIXELS, ImageError, ImageTooLargeError
 from serve.table_body import decode_table
-from serve.verdict import read_verdicts
+from serve.verdict import read_verdicts, require_verdicts
 
 logger = logging.getLogger(__name__)
 
@@ -258,6 +258,7 @@ class _Api:
         async with self.bodies.read(request) as body:
             classifier = self._find(request)
             _refuse_unready(classifier)
+            require_verdicts(classifier.manifest)
             content, single = await _file_in(request, body), True
             values: NDArray[Any]
             if classifier.manifest.features:

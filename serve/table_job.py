@@ -17,12 +17,12 @@ from serve.announce import require_certified
 from serve.answer import Answer, ModelFaultError
 from serve.batch_parts import OutputError, check_output, open_writer, put
 from serve.batch_source import SourceError
-from serve.bundle import BundleError, Manifest
+from serve.bundle import BundleError, Manifest, Precision
 from serve.classifier import Classifier
 from serve.devices import Choice
 from serve.table import TableError, check_columns, encode_columns
 from serve.table_file import PIECE_ROWS, read_pieces
-from serve.verdict import Verdict, read_verdicts
+from serve.verdict import Verdict, read_verdicts, tensors_sentence
 
 SAY_EVERY_S = 10.0
 _IN_FLIGHT = 2
@@ -65,6 +65,7 @@ def predict_table(
     batch_size: int,
     say: Callable[[str], None],
     allow_failed: bool = False,
+    precision: Precision = "float32",
 ) -> TableReport:
     """Predict a .csv or .parquet file, some thousand rows at a time; the output is written whole or not at all.
 
@@ -79,14 +80,18 @@ def predict_table(
         raise OutputError(f"--batch-size is {batch_size}, but must be at least 1")
     check_output(out)
     rows = (_IN_FLIGHT + 1) * PIECE_ROWS
-    with Classifier.open(bundle, provider=provider, max_batch=batch_size, max_queue_rows=rows) as classifier:
+    with Classifier.open(
+        bundle, provider=provider, precision=precision, max_batch=batch_size, max_queue_rows=rows
+    ) as classifier:
         manifest = classifier.manifest
         if not manifest.features:
             raise BundleError(f"bundle {bundle} takes no tables, but images or tensors; give it those")
+        if manifest.task == "tensors":
+            raise BundleError(f"bundle {bundle} cannot fill a table: {tensors_sentence(manifest)}")
         if classifier.reason is not None:
             raise BundleError(classifier.reason)
         if not allow_failed:
-            require_certified(classifier.bundle)
+            require_certified(classifier.bundle, precision)
         started = time.perf_counter()
         schema, pieces = read_pieces(source)
         try:

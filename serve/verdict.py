@@ -6,6 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from serve.answer import RequestError
 from serve.bundle import Manifest
 
 
@@ -30,7 +31,11 @@ def read_verdicts(manifest: Manifest, outputs: Mapping[str, NDArray[Any]]) -> li
     Args:
         manifest: The model's; its task says which output counts.
         outputs: Arrays by output name, ``(rows, …)``.
+
+    Raises:
+        RequestError: its outputs are tensors that nobody said the meaning of.
     """
+    require_verdicts(manifest)
     if manifest.task == "regression":
         return [
             Verdict(label=None, probability=None, values=_by_name(manifest.labels, row))
@@ -47,6 +52,25 @@ def read_verdicts(manifest: Manifest, outputs: Mapping[str, NDArray[Any]]) -> li
         label = max(ranked, key=values.__getitem__)
         verdicts.append(Verdict(label=label, probability=values[label], values=values))
     return verdicts
+
+
+def require_verdicts(manifest: Manifest) -> None:
+    """Refuse a model whose outputs are tensors that nobody said the meaning of.
+
+    Raises:
+        RequestError: it is one.
+    """
+    if manifest.task == "tensors":
+        raise RequestError(tensors_sentence(manifest))
+
+
+def tensors_sentence(manifest: Manifest) -> str:
+    """Say why a model of tensors gives no verdict, and what it gives instead."""
+    names = ", ".join(spec.name for spec in manifest.outputs)
+    return (
+        f"model {manifest.name} gives tensors ({names}) and no labels or values with names; "
+        f"send its inputs to /v2/models/{manifest.name}/infer"
+    )
 
 
 def _by_name(labels: tuple[str, ...], values: list[float]) -> dict[str, float]:

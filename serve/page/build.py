@@ -20,6 +20,7 @@ from serve.page.show import (
     examples_html,
     hint_html,
     tables_html,
+    tensors_html,
     title_html,
     verdict_html,
 )
@@ -137,6 +138,9 @@ class _Panel:
 def _lay_out(classifier: Classifier) -> None:
     manifest = classifier.manifest
     _html(title_html(manifest))
+    if manifest.task == "tensors":
+        _html(tensors_html(manifest))
+        return
     if manifest.features:
         lay_out_table(classifier)
         return
@@ -169,7 +173,12 @@ def _lay_out(classifier: Classifier) -> None:
                 _html(""),
             )
             _html(closed_set_html(manifest.labels))
-    panel = _Panel(classifier=classifier, proof=certified(classifier.bundle), outputs=outputs, nothing=(hint, None, ""))
+    panel = _Panel(
+        classifier=classifier,
+        proof=certified(classifier.bundle, classifier.precision),
+        outputs=outputs,
+        nothing=(hint, None, ""),
+    )
     if pad is not None:
         _connect_pad(panel, pad)
     _connect_image(panel, image, again)

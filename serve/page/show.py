@@ -11,9 +11,10 @@ from PIL import Image
 
 from serve.announce import read_certified
 from serve.answer import Answer
-from serve.bundle import Bundle, Manifest
+from serve.bundle import Bundle, Manifest, Precision
 from serve.classifier import Classifier
 from serve.page.predict import Seen
+from serve.verdict import tensors_sentence
 
 CLOSE_CALL = 0.15
 MAX_EXAMPLES = 12
@@ -27,9 +28,10 @@ class Example:
     pixels: NDArray[np.uint8]
 
 
-def certified(bundle: Bundle) -> str:
-    """Say what the certificate says of the bundle: ``certified``, ``parity FAILED`` or ``not certified``."""
-    return {"passed": "certified", "failed": "parity FAILED", "none": "not certified"}[read_certified(bundle)]
+def certified(bundle: Bundle, precision: Precision = "float32") -> str:
+    """Say what the certificate says of the graph that runs: ``certified``, ``parity FAILED`` or ``not certified``."""
+    said = read_certified(bundle, precision)
+    return {"passed": "certified", "failed": "parity FAILED", "none": "not certified"}[said]
 
 
 def choose_examples(classifier: Classifier) -> list[Example]:
@@ -61,6 +63,12 @@ def tables_html(name: str) -> str:
     """Say that this model takes no pictures, and where it takes its numbers."""
     url = f"/v2/models/{escaped(name)}/infer"
     return f'<p class="fx-note">This model takes no pictures but numbers: send them to <code>{url}</code>.</p>'
+
+
+def tensors_html(manifest: Manifest) -> str:
+    """Say that this model's answers are tensors, for programs and not for this page."""
+    sentence = tensors_sentence(manifest)
+    return f'<p class="fx-note">{escaped(sentence[0].upper() + sentence[1:])}.</p>'
 
 
 def examples_html(examples: list[Example], name: str) -> str:

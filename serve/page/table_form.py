@@ -27,7 +27,7 @@ def lay_out_table(classifier: Classifier) -> None:
     features = classifier.manifest.features
     examples = choose_rows(classifier)
     start = decode_row(examples[0], features) if len(examples) else {}
-    proof = certified(classifier.bundle)
+    proof = certified(classifier.bundle, classifier.precision)
     with gr.Row():
         with gr.Column(min_width=300):
             fields = [_field(feature, start.get(feature.name)) for feature in features]
