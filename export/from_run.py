@@ -1,6 +1,7 @@
 """From a training run to everything that its bundle is made of."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from export.write import Draft
 from serve.bundle import NAME, Provenance
 from train.data import load_dataset
 from train.recipes.registry import RECIPES
-from train.run import load_network, read_run
+from train.run import build_network, load_network, read_run
 
 
 def draft_of_run(run_path: Path, *, data_root: Path | None = None, name: str | None = None) -> Draft:
@@ -96,4 +97,5 @@ def draft_of_run(run_path: Path, *, data_root: Path | None = None, name: str | N
         golden_class_index=golden_class_index,
         golden_kind=kind,
         calibration={specs[0].name: calibration_rows(dataset.train.inputs)},
+        build=partial(build_network, run.factory, run.factory_args),
     )

@@ -20,6 +20,7 @@ from export.formats import DEFAULT_FORMATS, FORMATS
 from export.graph_job import GraphJob
 from export.model_card import model_card
 from export.module_runner import ModuleRunner, run_batches
+from export.preflight import Findings, preflight
 from export.workplace import NEW, OLD, workplace
 from serve.bundle import (
     CERTIFICATE,
@@ -60,6 +61,7 @@ class Draft:
         golden_class_index: Their true classes, ``(batch,)``, -1 where there is none.
         golden_kind: Where each row comes from, ``(batch,)``.
         calibration: Rows of the training data by input, for formats that measure ranges; empty where there are none.
+        build: Builds the network anew, before its weights are loaded; None where nothing can.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Draft:
     golden_class_index: NDArray[np.int64]
     golden_kind: NDArray[np.str_]
     calibration: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    build: Callable[[], nn.Module] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +97,7 @@ def write_bundle(
     *,
     formats: tuple[str, ...] = DEFAULT_FORMATS,
     on_step: Callable[[Step], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> Manifest:
     """Export a module into a bundle directory; an existing bundle there is replaced only when the new one is whole.
 
@@ -102,35 +106,46 @@ def write_bundle(
         draft: What to write.
         formats: Keys of `export.formats.FORMATS`.
         on_step: Called after each file.
+        on_note: Called with each sentence about what was found and is no reason to refuse.
 
     Returns:
         The manifest as written.
 
     Raises:
-        ExportError: the target is something else than a bundle, or a graph cannot be written as asked.
+        ExportError: the target is something else than a bundle, the module is none that a graph can stand for, or a
+            graph cannot be written as asked.
     """
     _check_target(target)
     with workplace(target) as folder:
-        manifest = _write_files(folder / NEW, draft, formats=formats, on_step=on_step)
+        findings = preflight(draft)
+        if on_note:
+            for note in findings.notes:
+                on_note(note)
+        manifest = _write_files(folder / NEW, draft, findings, formats=formats, on_step=on_step)
         swap_directory(target, folder / NEW, aside=folder / OLD)
     return manifest
 
 
-def golden_of(draft: Draft) -> Golden:
-    """Run the golden inputs through the eager module, in float32 and in float64."""
+def golden_of(draft: Draft, *, batch_size: int = _GOLDEN_BATCH) -> Golden:
+    """Run the golden inputs through the eager module, in float32 and in float64; `batch_size` rows at a time."""
     inputs = dict(draft.golden_inputs)
     names = {"inputs": tuple(inputs), "outputs": tuple(spec.name for spec in draft.outputs)}
     return Golden(
         inputs=inputs,
-        reference=run_batches(ModuleRunner(to_float64(draft.module), **names), inputs, batch_size=_GOLDEN_BATCH),
-        eager=run_batches(ModuleRunner(draft.module, **names), inputs, batch_size=_GOLDEN_BATCH),
+        reference=run_batches(ModuleRunner(to_float64(draft.module), **names), inputs, batch_size=batch_size),
+        eager=run_batches(ModuleRunner(draft.module, **names), inputs, batch_size=batch_size),
         class_index=draft.golden_class_index,
         kind=draft.golden_kind,
     )
 
 
 def _write_files(
-    directory: Path, draft: Draft, *, formats: tuple[str, ...], on_step: Callable[[Step], None] | None
+    directory: Path,
+    draft: Draft,
+    findings: Findings,
+    *,
+    formats: tuple[str, ...],
+    on_step: Callable[[Step], None] | None,
 ) -> Manifest:
     entries: list[FileEntry] = []
 
@@ -179,7 +194,8 @@ def _write_files(
     with entry("state_dict.pt", "state-dict") as file:
         torch.save({key: value.detach().cpu().contiguous() for key, value in draft.weights.items()}, file)
     with entry("golden.npz", "golden") as file:
-        file.write_bytes(encode_golden(golden_of(draft)))
+        golden = golden_of(draft, batch_size=_GOLDEN_BATCH if findings.row_independent else 1)
+        file.write_bytes(encode_golden(golden))
     with entry("model-card.md", "model-card") as file:
         card = model_card(
             name=draft.name,
@@ -193,10 +209,12 @@ def _write_files(
             graphs=graphs,
         )
         file.write_text(card, encoding="utf-8")
-    return write_manifest(directory, draft, tuple(entries))
+    return write_manifest(directory, draft, tuple(entries), row_independent=findings.row_independent)
 
 
-def write_manifest(directory: Path, draft: Draft, files: tuple[FileEntry, ...]) -> Manifest:
+def write_manifest(
+    directory: Path, draft: Draft, files: tuple[FileEntry, ...], *, row_independent: bool = True
+) -> Manifest:
     """Write `manifest.json`, the last file of a bundle, and return it with its own digest filled in."""
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
@@ -210,6 +228,7 @@ def write_manifest(directory: Path, draft: Draft, files: tuple[FileEntry, ...]) 
         files=files,
         provenance=draft.provenance,
         features=draft.features,
+        row_independent=row_independent,
     )
     path = directory / MANIFEST
     path.write_bytes(encode_sealed(manifest))

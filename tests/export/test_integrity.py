@@ -1,4 +1,4 @@
-"""Killed at any instant, an export leaves a whole bundle; one flipped bit is noticed; the same twice is the same bytes."""
+"""Killed at any instant, an export leaves a whole bundle; any flipped bit is noticed; twice gives the same bytes."""
 
 import os
 import random
@@ -130,6 +130,7 @@ print(kills, "|".join(sorted(set(seen))), look(), names, sep=";")
 
 
 @POSIX
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["random", "before-each-operation"])
 @pytest.mark.parametrize(
     ("way", "allowed"),
@@ -292,6 +293,7 @@ def test_the_same_draft_gives_the_same_bytes(tmp_path: Path) -> None:
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["digits", "circles-v2"])
 def test_the_same_run_exported_twice_gives_the_same_bytes(recipe: str, tmp_path: Path) -> None:
     run_command("train", "run", recipe, "--epochs", "1", cwd=tmp_path)

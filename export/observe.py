@@ -1,0 +1,131 @@
+"""What a module does while it runs: which part gives what, which random operations, which gradients."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+Outputs = tuple[Tensor, ...]
+
+
+class _RandomOperations(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes each operation that draws from torch's generator, and the part of the network that calls it."""
+
+    def __init__(self, stack: list[str]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.stack = stack
+        self.found: dict[str, str] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            self.found.setdefault(self.stack[-1] if self.stack else "", func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+def random_operations(module: nn.Module, inputs: Outputs) -> dict[str, str]:
+    """Run a module and return its random operations by the part that calls them."""
+    stack: list[str] = []
+    handles = []
+    for name, part in module.named_modules():
+
+        def enter(_: nn.Module, __: object, name: str = name) -> None:
+            stack.append(name)
+
+        def leave(_: nn.Module, __: object, ___: object) -> None:
+            stack.pop()
+
+        handles += [part.register_forward_pre_hook(enter), part.register_forward_hook(leave, always_call=True)]
+    operations = _RandomOperations(stack)
+    try:
+        with torch.no_grad(), operations:
+            module(*inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return operations.found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Call:
+    """What one part was given, and gave: its tensors, where they come bare."""
+
+    name: str
+    inputs: Outputs
+    outputs: Outputs
+
+
+@contextmanager
+def _recording(module: nn.Module) -> Iterator[list[_Call]]:
+    """Record the calls of each part of a module, in the order in which they end."""
+    record: list[_Call] = []
+    handles = []
+    for name, part in module.named_modules():
+
+        def note(_: nn.Module, given: object, result: object, name: str = name) -> None:
+            record.append(_Call(name=name, inputs=_tensors(given), outputs=_tensors(result)))
+
+        handles.append(part.register_forward_hook(note))
+    try:
+        yield record
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _tensors(value: object) -> Outputs:
+    items = value if isinstance(value, (tuple, list)) else (value,)
+    return tuple(item.detach().clone() for item in items if isinstance(item, Tensor))
+
+
+def first_difference(module: nn.Module, one: Outputs, other: Outputs, *, same: Callable[[Tensor, Tensor], bool]) -> str:
+    """Run a module on two inputs and name the first part that makes something else of the same.
+
+    Returns:
+        Its name within the module; empty where that is the module itself, or none is to be found.
+    """
+    records: list[list[_Call]] = []
+    for inputs in (one, other):
+        with torch.no_grad(), _recording(module) as record:
+            module(*inputs)
+        records.append(record)
+    for left, right in zip(*records, strict=False):
+        if all(map(same, left.inputs, right.inputs)) and not all(map(same, left.outputs, right.outputs)):
+            return left.name
+    return ""
+
+
+def unreached_parameters(module: nn.Module, inputs: Outputs) -> tuple[str, ...]:
+    """Name the parameters that change the outputs, but that no gradient reaches; none where torch has no gradients.
+
+    Args:
+        module: Changed in place: give a copy.
+        inputs: One batch.
+    """
+    parameters = {name: tensor for name, tensor in module.named_parameters() if tensor.is_floating_point()}
+    for parameter in parameters.values():
+        parameter.requires_grad_()
+    try:
+        with torch.enable_grad():
+            outputs: Outputs = module(*inputs)
+            reached = [output.sum() for output in outputs if output.requires_grad]
+            total = sum(reached[1:], reached[0]) if reached else torch.zeros(1, requires_grad=True)
+            gradients = torch.autograd.grad(total, [*parameters.values()], allow_unused=True) if parameters else ()
+    except RuntimeError:  # an operation without a gradient; what cannot be trained is no fault of an export
+        return ()
+    silent = [name for name, gradient in zip(parameters, gradients, strict=True) if gradient is None]
+    before = [output.detach() for output in outputs]
+    found = []
+    for name in silent:
+        parameter = parameters[name]
+        kept = parameter.detach().clone()
+        with torch.no_grad():
+            parameter.mul_(1.5).add_(0.25)
+            after: Outputs = module(*inputs)
+            parameter.copy_(kept)
+        if not all(torch.equal(left, right) for left, right in zip(before, after, strict=True)):
+            found.append(name)
+    return tuple(found)

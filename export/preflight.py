@@ -1,0 +1,213 @@
+"""Look a module over before it is exported: what would make its graph wrong is refused with one sentence."""
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from export.deployable import Deployable, to_float64
+from export.errors import ExportError
+from export.held_tensors import check_weights, loose_tensors, part_name, some
+from export.observe import Outputs, first_difference, random_operations, unreached_parameters
+
+if TYPE_CHECKING:
+    from export.write import Draft
+
+_ROWS = 4
+_HOSTILE = 50.0  # times as large as the row that is judged
+_SEED = 71_993  # of what a factory draws: weights that are loaded afterwards cover it, constants do not
+# of two float64 sums in another order, far below what float32 shows; rows that mix differ by far more
+_SAME = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What was found, where nothing is to be refused.
+
+    Attributes:
+        notes: Sentences for people.
+        row_independent: Whether each row's answer is the same whatever rows are beside it.
+    """
+
+    notes: tuple[str, ...]
+    row_independent: bool
+
+
+def preflight(draft: "Draft") -> Findings:
+    """Look over a draft's module.
+
+    Raises:
+        ExportError: its graph would be another function than the module, or could not be proven: weights that are not
+            finite float32, parts that nobody finds, training mode, chance, state, or a factory that builds another
+            network.
+    """
+    module = draft.module
+    check_weights(module)
+    loose = loose_tensors(module)
+    _check_evaluating(module, "in training mode, where dropout and batch normalisation do something else; call eval()")
+    inputs = tuple(
+        torch.from_numpy(np.array(draft.golden_inputs[spec.name][:_ROWS], order="C")) for spec in draft.inputs
+    )
+    _check_random(module, inputs)
+    outputs = _check_repeatable(module, inputs)
+    notes = _check_rebuilt(draft, inputs, outputs, loose=loose) if draft.build else _unproven(loose)
+    unreached = unreached_parameters(copy.deepcopy(module), inputs)
+    if unreached:
+        notes += (
+            f"no gradient reaches {some(unreached)}, although the outputs depend on it: forward reads it through "
+            ".data, detach() or no_grad(), so it is exported as it is, but it cannot have learnt",
+        )
+    mixing = _mixing(module, inputs)
+    if mixing:
+        notes += (
+            f"{mixing} mixes the rows of a batch: a row's answer depends on the rows beside it, so the bundle "
+            "is marked to be served one row at a time",
+        )
+    return Findings(notes=notes, row_independent=mixing is None)
+
+
+def _check_evaluating(module: nn.Module, what: str) -> None:
+    training = [part_name(module, name) for name, part in module.named_modules() if part.training]
+    if training:
+        raise ExportError(f"{some(training)}: {what}")
+
+
+def _check_random(module: nn.Module, inputs: Outputs) -> None:
+    with torch.random.fork_rng(devices=[]):
+        try:
+            found = random_operations(module, tuple(tensor.clone() for tensor in inputs))
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            reason = (str(error).strip() or repr(error)).splitlines()[0]
+            raise ExportError(
+                f"{part_name(module, '')} fails on its own golden inputs ({reason}); mend forward, or what it is given"
+            ) from error
+    if found:
+        part, operation = next(iter(found.items()))
+        raise ExportError(
+            f"{part_name(module, part)} calls {operation} in forward, so its answers are drawn by "
+            "chance, or by a seed that no graph holds; use nn.Dropout, which eval() switches off, and draw constants "
+            "in __init__, as buffers"
+        )
+
+
+def _check_repeatable(module: nn.Module, inputs: Outputs) -> Outputs:
+    """Run a module three times and check that nothing changes: answers, inputs, buffers, mode."""
+    before = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    given = tuple(tensor.clone() for tensor in inputs)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        first: Outputs = module(*given)
+        if not _all_equal(given, inputs):
+            raise ExportError(
+                f"{part_name(module, '')} changes its own input in forward, so what it is given next is another; write "
+                "x = x * 2 instead of x.mul_(2)"
+            )
+        _check_evaluating(module, "switched back to training mode in forward; take train() out of it")
+        others = [module(*given) for _ in range(2)]
+    changed = [name for name, buffer in module.named_buffers() if name in before and not _equal(buffer, before[name])]
+    if changed:
+        raise ExportError(
+            f"forward changes {some(changed)}, so an answer depends on the ones before, and a graph keeps nothing from "
+            "run to run; make what it counts or averages fixed in eval()"
+        )
+    if not all(_all_equal(first, other) for other in others):
+        part = part_name(module, first_difference(module, given, given, same=_equal))
+        raise ExportError(
+            f"{part} gives other outputs for the same inputs when it is run again: forward draws random numbers, or "
+            " keeps something from run to run; make its answers depend on the inputs alone"
+        )
+    return first
+
+
+def _unproven(loose: tuple[str, ...]) -> tuple[str, ...]:
+    if not loose:
+        return ()
+    return (f"{some(loose)} stands outside parameters and buffers, so state_dict.pt lacks it; use register_buffer",)
+
+
+def _check_rebuilt(draft: "Draft", inputs: Outputs, outputs: Outputs, *, loose: tuple[str, ...]) -> tuple[str, ...]:
+    """Build the network anew, load the weights, and check that it is the same function."""
+    network = _build(draft.build, draft.weights) if draft.build else nn.Identity()
+    module = Deployable(draft.module.get_submodule("input_module"), network, draft.task).eval()
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        again: Outputs = module(*(tensor.clone() for tensor in inputs))
+    if _all_equal(outputs, again):
+        return tuple(note + ", or compute it in __init__ as now" for note in _unproven(loose))
+    own = dict(draft.module.named_buffers())
+    constants = [
+        *loose,
+        *(name for name, buffer in module.named_buffers() if name not in own or not _equal(own[name], buffer)),
+    ]
+    named = (
+        f"{some(constants)} {'is' if len(constants) == 1 else 'are'} not among them" if constants else "some constant"
+    )
+    raise ExportError(
+        f"{type(network).__name__} built anew, with the same weights loaded, gives other outputs: {named}, or its "
+        "factory builds something else each time; register constants with register_buffer, and build without chance"
+    )
+
+
+def _build(build: Callable[[], nn.Module], weights: Mapping[str, Tensor]) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED)
+        network = build()
+    own = network.state_dict()
+    shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    if {name: tuple(tensor.shape) for name, tensor in own.items()} != shapes:
+        parts = [name for name in {**own, **weights} if name not in own or tuple(own[name].shape) != shapes.get(name)]
+        raise ExportError(
+            f"{type(network).__name__} built anew is another network: {some(parts)} is not the same; its factory "
+            "builds something else each time, so fix what it draws or counts, or pass it as an argument"
+        )
+    network.load_state_dict(dict(weights))
+    return network
+
+
+def _mixing(module: nn.Module, inputs: Outputs) -> str | None:
+    """Name the part that mixes rows: a row alone, and with others behind it, is judged in float64."""
+    if len(inputs[0]) < 2:
+        return None
+    wide = to_float64(module)
+    alone = tuple(tensor[:1].clone() for tensor in inputs)
+    others = tuple(torch.cat([tensor[:1], _hostile(tensor[1:])]) for tensor in inputs)
+    try:
+        with torch.no_grad():
+            pairs = list(zip(wide(*alone), wide(*others), strict=True))
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        raise ExportError(
+            f"{part_name(module, '')} fails in float64, or at batch size 1, where its graphs are judged "
+            f"({reason}); take dtypes from its inputs, and write forward for any number of rows"
+        ) from error
+    if all(_same_row(one, many) for one, many in pairs):
+        return None
+    return part_name(wide, first_difference(wide, alone, others, same=_same_row))
+
+
+def _hostile(rows: Tensor) -> Tensor:
+    if rows.dtype == torch.uint8:
+        return 255 - rows
+    return rows * _HOSTILE if rows.is_floating_point() else rows.clone()
+
+
+def _same_row(alone: Tensor, among: Tensor) -> bool:
+    """Return whether the first row is the same; tensors without rows tell nothing."""
+    if not alone.ndim or not alone.is_floating_point() or len(among) <= len(alone):
+        return True
+    row = among[: len(alone)]
+    scale = max(1.0, float(alone.abs().nan_to_num(posinf=0.0).max())) if alone.numel() else 1.0
+    return torch.allclose(alone, row, rtol=_SAME, atol=_SAME * scale, equal_nan=True)
+
+
+def _all_equal(one: Outputs, other: Outputs) -> bool:
+    return len(one) == len(other) and all(_equal(left, right) for left, right in zip(one, other, strict=True))
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    """Return whether two tensors are the same bits' values; NaN is NaN."""
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    return bool(((one == other) | ((one != one) & (other != other))).all())
