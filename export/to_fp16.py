@@ -1,7 +1,6 @@
 """float16: from the first layer with weights to the last; what prepares the input and what follows stay float32."""
 
 import ast
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -97,13 +96,11 @@ def _check_weights(model: onnx.ModelProto, float32_nodes: list[str]) -> None:
 
 
 def _convert(model: onnx.ModelProto, float32_nodes: list[str], *, infer: bool) -> onnx_ir.Model:
-    path = list(sys.path)
     from onnxruntime.transformers.float16 import (  # type: ignore[import-untyped]
         DEFAULT_OP_BLOCK_LIST,
         convert_float_to_float16,
     )
 
-    sys.path[:] = path  # onnxruntime.transformers adds its own folder, full of modules with common names
     with quiet():
         half = convert_float_to_float16(
             model,

@@ -84,10 +84,13 @@ def write_int8(job: GraphJob) -> tuple[GraphFile, ...]:
     reference = open_graph(job.folder / GRAPH, job)
     found: dict[str, Closeness] = {}
     with tempfile.TemporaryDirectory(dir=job.folder) as place:
+        source = Path(place) / GRAPH
+        large = model.ByteSize() > job.inline_bytes
+        onnx.save(model, source, save_as_external_data=large, location=weights_path(source).name)
         for method in METHODS:
             tried = replace(job, folder=Path(place) / method)
             tried.folder.mkdir()
-            path = _quantize(model, method, ranges, tried)
+            path = _quantize(source, method, ranges, tried)
             found[method] = measure_closeness(open_graph(path, tried), reference, others, job)
         best = min(METHODS, key=lambda method: found[method].order)
         path = job.folder / INT8_GRAPH
@@ -101,7 +104,7 @@ def write_int8(job: GraphJob) -> tuple[GraphFile, ...]:
     return onnx_files(path, precision="int8", note=note)
 
 
-def _quantize(model: onnx.ModelProto, method: str, rows: Mapping[str, NDArray[Any]], job: GraphJob) -> Path:
+def _quantize(source: Path, method: str, rows: Mapping[str, NDArray[Any]], job: GraphJob) -> Path:
     from onnxruntime.quantization import (  # type: ignore[import-untyped]
         CalibrationMethod,
         QuantFormat,
@@ -109,9 +112,7 @@ def _quantize(model: onnx.ModelProto, method: str, rows: Mapping[str, NDArray[An
         quantize_static,
     )
 
-    source, target, path = job.folder / GRAPH, job.folder / "quantized.onnx", job.folder / INT8_GRAPH
-    large = model.ByteSize() > job.inline_bytes
-    onnx.save(model, source, save_as_external_data=large, location=weights_path(source).name)
+    target, path = job.folder / "quantized.onnx", job.folder / INT8_GRAPH
     with quiet():
         quantize_static(
             source,
@@ -125,7 +126,7 @@ def _quantize(model: onnx.ModelProto, method: str, rows: Mapping[str, NDArray[An
             reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            use_external_data_format=large,
+            use_external_data_format=weights_path(source).exists(),
             calibrate_method=CalibrationMethod[method],
             extra_options={"CalibStridedMinMax": 1},
         )

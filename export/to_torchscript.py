@@ -1,6 +1,7 @@
 """TorchScript: tracing, writing, loading. torch deprecates all three, and their warnings are silenced only here."""
 
 import io
+import re
 import warnings
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from export.graph_job import GraphFile, GraphJob
 from serve.bundle import TensorSpec
 
 GRAPH = "graph.torchscript.pt"
+_CLASS_NUMBER = re.compile(rb"___torch_mangle_(\d+)")
 
 
 def write_torchscript(job: GraphJob) -> tuple[GraphFile, ...]:
@@ -44,10 +46,12 @@ def export_torchscript(
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         # the tracer's own check repeats the same inputs and only warns; parity judges the file instead
-        traced = torch.jit.trace(module, examples, check_trace=False)  # type: ignore[no-untyped-call]
+        # and the second trace is kept: in the first of a process, classes may have names without a number
+        for _ in range(2):
+            traced = torch.jit.trace(module, examples, check_trace=False)  # type: ignore[no-untyped-call]
         stream = io.BytesIO()
         torch.jit.save(traced, stream)
-    path.write_bytes(_without_source_lines(stream.getvalue()))
+    path.write_bytes(_normalise(stream.getvalue()))
     if caught:
         raise ExportError(
             f"{type(module).__name__} decides by its data, and a trace would hold that decision as a constant "
@@ -58,15 +62,29 @@ def export_torchscript(
     )
 
 
-def _without_source_lines(archive: bytes) -> bytes:
-    """Copy an archive without its debug records: they hold the absolute paths of the machine it was made on."""
+def _normalise(archive: bytes) -> bytes:
+    """Copy an archive without what depends on where, and after what, it was made.
+
+    Debug records hold the absolute paths of the machine. Classes that share a name are told apart by a number that
+    torch counts up as long as the process lives; here they count from 0.
+    """
     reader = torch._C.PyTorchFileReader(io.BytesIO(archive))
+    own = {"version", "byteorder", ".data/serialization_id"}  # of every archive; the writer adds them
+    names = [name for name in reader.get_all_records() if not name.endswith(".debug_pkl") and name not in own]
+    records = {name: bytes(reader.get_record(name)) for name in names}
+    told = [name for name in names if name.endswith((".py", ".pkl"))]
+    found = {int(match) for name in told for match in _CLASS_NUMBER.findall(records[name])}
+    numbers = {number: new for new, number in enumerate(sorted(found))}
+
+    def renumber(text: bytes) -> bytes:
+        return _CLASS_NUMBER.sub(lambda match: b"___torch_mangle_%d" % numbers[int(match.group(1))], text)
+
+    for name in told:
+        records[renumber(name.encode()).decode()] = renumber(records.pop(name))
     copy = io.BytesIO()
     writer = torch._C.PyTorchFileWriter(copy)
-    for name in reader.get_all_records():
-        if not name.endswith(".debug_pkl") and name not in {"version", "byteorder", ".data/serialization_id"}:
-            record = reader.get_record(name)
-            writer.write_record(name, record, len(record))
+    for name in sorted(records):
+        writer.write_record(name, records[name], len(records[name]))
     writer.write_end_of_file()
     return copy.getvalue()
 
