@@ -92,7 +92,7 @@ def first_difference(module: nn.Module, one: Outputs, other: Outputs, *, same: C
         with torch.no_grad(), _recording(module) as record:
             module(*inputs)
         records.append(record)
-    for left, right in zip(*records, strict=False):
+    for left, right in zip(records[0], records[1], strict=False):
         if all(map(same, left.inputs, right.inputs)) and not all(map(same, left.outputs, right.outputs)):
             return left.name
     return ""
