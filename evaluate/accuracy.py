@@ -11,7 +11,7 @@ from torch import nn
 
 from evaluate.compare import decide, decision_margin, interval
 from evaluate.eager import eager_of
-from evaluate.inputs import LARGEST_BATCH, Arrays, take
+from evaluate.inputs import Arrays, take
 from evaluate.reduced import PairedDrop, paired_drop
 from evaluate.runners import RUN_ERRORS, candidates, weights_bytes
 from evaluate.source import check_dataset, golden_of
@@ -123,14 +123,14 @@ def measure_accuracy(
     manifest = bundle.manifest
     inputs, targets, data, notes_accuracy = _labelled(bundle, data_root)
     decisive = "prediction" if manifest.task == "regression" else "logits"
+    eager, _ = eager_of(bundle, factory=factory, module=module)
 
     def run(graph: str, where: str, size_bytes: int, runner: Runner) -> _Outcome:
         start = time.perf_counter()
-        outputs = run_batches(runner, inputs, batch_size=LARGEST_BATCH)[decisive]
+        outputs = run_batches(runner, inputs, batch_size=eager.batch_size)[decisive]
         duration_s = time.perf_counter() - start
         return _Outcome(graph=graph, provider=where, size_bytes=size_bytes, outputs=outputs, duration_s=duration_s)
 
-    eager, _ = eager_of(bundle, factory=factory, module=module)
     outcomes = [run("eager", "torch CPU", weights_bytes(bundle), eager.single)]
     for candidate in candidates(bundle, provider=provider):
         if candidate.runner is None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
+from scipy.special import betaincinv  # scipy.stats takes half a second to import
 
 CONFIDENCE = 0.95
 _TELLING_FACTOR = 100.0
@@ -85,14 +85,14 @@ def decision_parity(candidate: NDArray[Any], reference: NDArray[np.float64], *, 
 
 def upper_bound(events: int, trials: int) -> float:
     """Return the one-sided 95 % Clopper-Pearson upper bound of a rate."""
-    return 1.0 if events == trials else float(beta.ppf(CONFIDENCE, events + 1, trials - events))
+    return 1.0 if events == trials else float(betaincinv(events + 1, trials - events, CONFIDENCE))
 
 
 def interval(events: int, trials: int) -> tuple[float, float]:
     """Return the two-sided 95 % Clopper-Pearson interval of a rate."""
     tail = (1 - CONFIDENCE) / 2
-    low = 0.0 if events == 0 else float(beta.ppf(tail, events, trials - events + 1))
-    high = 1.0 if events == trials else float(beta.ppf(1 - tail, events + 1, trials - events))
+    low = 0.0 if events == 0 else float(betaincinv(events, trials - events + 1, tail))
+    high = 1.0 if events == trials else float(betaincinv(events + 1, trials - events, 1 - tail))
     return low, high
 
 

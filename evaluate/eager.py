@@ -20,18 +20,19 @@ from serve.bundle import Bundle, BundleError
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Eager:
-    """One module, in float32 and in float64."""
+    """One module, in float32 and in float64; where rows of one batch depend on each other, each is run alone."""
 
     single: ModuleRunner
     double: ModuleRunner
+    batch_size: int = LARGEST_BATCH
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Run any number of rows in float32."""
-        return run_batches(self.single, inputs, batch_size=LARGEST_BATCH)
+        return run_batches(self.single, inputs, batch_size=self.batch_size)
 
     def run64(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Run any number of rows in float64."""
-        return run_batches(self.double, inputs, batch_size=LARGEST_BATCH)
+        return run_batches(self.double, inputs, batch_size=self.batch_size)
 
 
 def eager_of(
@@ -54,7 +55,11 @@ def eager_of(
         network = copy.deepcopy(module).cpu().float()
         checks = (_weights_check(bundle, network),)
         deployable = wrap_like(bundle.manifest, network)
-    eager = Eager(single=eager_runner(deployable, bundle), double=eager_runner(to_float64(deployable), bundle))
+    eager = Eager(
+        single=eager_runner(deployable, bundle),
+        double=eager_runner(to_float64(deployable), bundle),
+        batch_size=LARGEST_BATCH if bundle.manifest.row_independent else 1,
+    )
     return eager, checks
 
 

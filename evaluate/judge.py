@@ -18,7 +18,7 @@ from evaluate.compare import decide
 from evaluate.contract import NO_RECIPE, golden_checks, label_check, structure_checks
 from evaluate.eager import Eager, eager_of
 from evaluate.image_inputs import image_input_sets
-from evaluate.inputs import Arrays, InputSet, Predict
+from evaluate.inputs import AGAIN, HOSTILE, Arrays, InputSet, Predict
 from evaluate.reduced import MAX_DROP, REDUCED_RULE
 from evaluate.runners import candidates
 from evaluate.source import HeldOut, all_held_out, dataset_of, golden_of, some_of
@@ -37,6 +37,7 @@ RULE = (
     f"max|graph - reference| <= {MAX_FACTOR:g} x max(max|eager - reference|, 1 ulp); reference is eager in float64"
 )
 QUICK_SAMPLES = 256
+QUICK_DECISIONS = 2048
 _WORST: tuple[Verdict, ...] = ("fail", "unproven", "pass")
 
 
@@ -90,15 +91,13 @@ def certify(
     skipped: list[str] = []
     for inputs in _input_sets(manifest, golden, held_out, eager, seed=seed, quick=quick):
         on_step(f"eager module on {inputs.name}")
-        truth = _truth(inputs, eager, must_hold=not truths)
-        if isinstance(truth, str):
-            skipped.append(truth)
-        else:
-            truths.append(truth)
+        truth, why = _truth(inputs, eager, must_hold=not truths)
+        truths += [truth] if truth else []
+        skipped += [why] if why else []
     found = candidates(bundle, provider=provider, unoptimized=not quick)
     real = None
     if "classification" in manifest.task and any(candidate.precision != "float32" for candidate in found):
-        decided = held_out if quick else everything
+        decided = some_of(everything, samples=QUICK_DECISIONS, seed=seed) if quick else everything
         on_step(f"eager module on {decided.source}")
         real = RealSamples(held_out=decided, logits=eager.run(decided.inputs)["logits"], max_drop=max_drop)
     graphs = []
@@ -120,6 +119,16 @@ def _manifest_checks(manifest: Manifest) -> tuple[Check, ...]:
 def _input_sets(
     manifest: Manifest, golden: Golden, held_out: HeldOut, eager: Eager, *, seed: int, quick: bool
 ) -> list[InputSet]:
+    sets = _all_input_sets(manifest, golden, held_out, eager, seed=seed, quick=quick)
+    if manifest.row_independent:
+        return sets
+    kept = [inputs for inputs in sets if inputs.name != HOSTILE and (inputs.name != AGAIN or inputs.batch_size == 1)]
+    return [replace(inputs, batch_size=1) for inputs in kept]
+
+
+def _all_input_sets(
+    manifest: Manifest, golden: Golden, held_out: HeldOut, eager: Eager, *, seed: int, quick: bool
+) -> list[InputSet]:
     def decided(inputs: Arrays) -> NDArray[np.int64]:
         return decide(eager.run64(inputs)["logits"])
 
@@ -132,24 +141,35 @@ def _input_sets(
     return tensor_input_sets(held_out.inputs, golden.inputs, predict=predict, seed=seed, quick=quick)
 
 
-def _truth(inputs: InputSet, eager: Eager, *, must_hold: bool) -> Truth | str:
+def _truth(inputs: InputSet, eager: Eager, *, must_hold: bool) -> tuple[Truth | None, str | None]:
     """Run one input set through the eager module; what it gives no finite outputs for proves nothing.
 
+    Args:
+        inputs: The set.
+        eager: The module.
+        must_hold: Whether all rows are to stay, whatever comes out: real samples must have finite outputs.
+
     Returns:
-        The truth, or the sentence that says why there is none; of the first set there always is.
+        The truth over the rows that prove something, and the sentence that says which do not; or None for either.
     """
     try:
         reference, computed = eager.run64(inputs.inputs), eager.run(inputs.inputs)
     except (RuntimeError, IndexError, ValueError) as error:
         if must_hold:
             raise
-        return f"{inputs.name}: PyTorch itself fails on them ({(str(error).strip() or repr(error)).splitlines()[0]})"
-    if must_hold:
-        return Truth(inputs=inputs, reference=reference, eager=computed)
+        return (
+            None,
+            f"{inputs.name}: PyTorch itself fails on them ({(str(error).strip() or repr(error)).splitlines()[0]})",
+        )
     finite = inputs.judged & _finite(reference) & _finite(computed)
-    if not finite.any():
-        return f"{inputs.name}: PyTorch itself gives no finite outputs for them"
-    return Truth(inputs=replace(inputs, judged=finite), reference=reference, eager=computed)
+    missing = int((inputs.judged & ~finite).sum())
+    if must_hold or not missing:
+        return Truth(inputs=inputs, reference=reference, eager=computed), None
+    judged = int(inputs.judged.sum())
+    why = f"{inputs.name}: PyTorch itself gives no finite outputs for {missing} of {judged} rows"
+    if missing == judged:
+        return None, why
+    return Truth(inputs=replace(inputs, judged=finite), reference=reference, eager=computed), why
 
 
 def _finite(outputs: Arrays) -> NDArray[np.bool_]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, norm
+from scipy.special import bdtr, ndtri
 
 from evaluate.certificate import Decisions, OutputError, Reduced, Verdict
 from evaluate.compare import CONFIDENCE, decide, interval
@@ -53,13 +53,13 @@ def paired_drop(reference_right: NDArray[np.bool_], candidate_right: NDArray[np.
     gained = int((~reference_right & candidate_right).sum())
     share_lost, share_gained = (lost + 1) / (rows + 2), (gained + 1) / (rows + 2)
     middle = share_lost - share_gained
-    reach = float(norm.ppf((1 + CONFIDENCE) / 2) * np.sqrt((share_lost + share_gained - middle**2) / (rows + 2)))
+    reach = float(ndtri((1 + CONFIDENCE) / 2) * np.sqrt((share_lost + share_gained - middle**2) / (rows + 2)))
     return PairedDrop(
         lost=lost,
         gained=gained,
         drop=(lost - gained) / rows,
         interval_95=(max(middle - reach, -1.0), min(middle + reach, 1.0)),
-        mcnemar_p=float(binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0,
+        mcnemar_p=min(1.0, 2 * float(bdtr(min(lost, gained), lost + gained, 0.5))),
     )
 
 
@@ -103,19 +103,20 @@ def judge_decisions(found: Decisions) -> tuple[Verdict, str]:
     interval lies above, and otherwise unproven: a handful of rows cannot tell bad luck from a bad graph.
     """
     allowed = f"{100 * found.max_drop:g} allowed"
+    flips = (
+        f"{found.flips} of {found.rows} decisions flip ({100 * found.flips / found.rows:.2f} %, 95 % interval "
+        f"{100 * found.flip_rate_interval_95[0]:.2f} to {100 * found.flip_rate_interval_95[1]:.2f}"
+    )
     if found.accuracy_drop is not None and found.accuracy_drop_interval_95 is not None:
         measured, (low, high) = found.accuracy_drop, found.accuracy_drop_interval_95
         what = (
             f"accuracy drops by {100 * measured:.2f} points (95 % interval {100 * low:.2f} to {100 * high:.2f}, "
             f"{allowed}) over {found.labelled_rows} labelled rows, {found.lost} lost and {found.gained} gained, "
-            f"McNemar p = {found.mcnemar_p:.2g}"
+            f"McNemar p = {found.mcnemar_p:.2g}; {flips})"
         )
     else:
-        measured, (low, high) = found.flips / found.rows, found.flip_rate_interval_95
-        what = (
-            f"{found.flips} of {found.rows} decisions flip ({100 * measured:.2f} %, 95 % interval {100 * low:.2f} to "
-            f"{100 * high:.2f}, {allowed}: no row is labelled, and accuracy drops by no more than decisions flip)"
-        )
+        measured, (low, _) = found.flips / found.rows, found.flip_rate_interval_95
+        what = f"{flips}, {allowed}: no row is labelled, and accuracy drops by no more than decisions flip)"
     if measured <= found.max_drop:
         return "pass", what
     return ("fail", what) if low > found.max_drop else ("unproven", f"{what}; give more labelled samples")

@@ -105,10 +105,9 @@ def print_accuracy(accuracy: Accuracy, console: Console) -> None:
             "size",
             "top-1",
             "95 % interval",
-            "correct",
-            "labels unlike\neager's",
-            "of these\nwithin chance",
-            "points lost\n(95 % interval)",
+            "unlike\neager's",
+            "of these\nby chance",
+            "points lost, with\n95 % interval",
             "seconds",
         )
         for column in titles:
@@ -120,7 +119,6 @@ def print_accuracy(accuracy: Accuracy, console: Console) -> None:
                 size(row.size_bytes),
                 f"{100 * row.top1_accuracy:.2f} %",
                 f"{100 * row.interval_95[0]:.2f} to {100 * row.interval_95[1]:.2f} %",
-                f"{row.correct} / {row.rows}",
                 "" if row.unlike_eager is None else str(row.unlike_eager),
                 "" if row.unlike_within_error is None else str(row.unlike_within_error),
                 "" if row.drop is None else _points(row.drop),

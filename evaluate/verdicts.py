@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from evaluate.certificate import Comparison, Decisions, GraphVerdict, Reduced, Verdict
 from evaluate.compare import DecisionParity, decision_parity, vacuity
-from evaluate.inputs import AGAIN, HOSTILE, LARGEST_BATCH, Arrays, InputSet
+from evaluate.inputs import AGAIN, HOSTILE, Arrays, InputSet
 from evaluate.reduced import compare_decisions, judge_outputs, judge_reduced
 from evaluate.runners import RUN_ERRORS, Candidate
 from evaluate.source import HeldOut
@@ -156,7 +156,7 @@ def _judge_reduced(
     if "classification" in task:
         if samples is None or not samples.held_out.real:
             return "unproven", "there are no real samples to compare decisions on; export it with --samples", None
-        logits = run_batches(runner, samples.held_out.inputs, batch_size=LARGEST_BATCH)["logits"]
+        logits = run_batches(runner, samples.held_out.inputs, batch_size=first.truth.inputs.batch_size)["logits"]
         targets = samples.held_out.targets
         decisions = compare_decisions(
             logits,

@@ -131,7 +131,7 @@ class Classifier:
             provider=runner.provider,
             provider_reason=fault or why,
             precision=precision,
-            max_batch=max_batch,
+            max_batch=max_batch if bundle.manifest.row_independent else 1,
             max_queue_rows=max_queue_rows,
         )
 

@@ -29,3 +29,12 @@ def evaluate(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str
         return code, " ".join(captured.out.split()), captured.err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def own_bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Paths of bundles of own networks, by class name; not to be changed."""
+    from own_bundles import write_own_bundle
+
+    folder = tmp_path_factory.mktemp("own")
+    return {name: write_own_bundle(name, folder) for name in ("TwoInputs", "TwoOutputs", "RootOfSignal")}
