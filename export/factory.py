@@ -176,10 +176,13 @@ def _is_own(value: object, module: ModuleType) -> bool:
 
 def _digest(build: Any, module: ModuleType) -> str | None:  # noqa: ANN401 - any callable
     """Return the digest of the file that the callable stands in, which need not be the one it was imported from."""
+    file = module.__file__
     try:
-        file = inspect.getsourcefile(inspect.unwrap(build)) or module.__file__
-    except (TypeError, ValueError):
-        file = module.__file__
+        inner = inspect.unwrap(build)
+        if inner.__module__ != module.__name__:  # inspect finds a class's file by that name, which another may have
+            file = inspect.getsourcefile(inner) or file
+    except (AttributeError, TypeError, ValueError):
+        pass
     return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file and Path(file).is_file() else None
 
 
