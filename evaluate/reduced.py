@@ -148,13 +148,14 @@ def judge_outputs(
 
 def judge_reduced(outputs: tuple[OutputError, ...], decisions: Decisions | None) -> tuple[Verdict, str, Reduced]:
     """Put the verdict on a graph of reduced precision together."""
-    worst = min(outputs, key=lambda output: output.sqnr_db - output.min_sqnr_db)
+    below = [output for output in outputs if not output.sqnr_db >= output.min_sqnr_db]  # NaN is
+    worst = below[0] if below else min(outputs, key=lambda output: output.sqnr_db - output.min_sqnr_db)
     closeness = (
         f"{worst.output} has an error of rms {worst.rms_error:.3g} and max {worst.max_error:.3g} where the reference "
         f"spreads by {worst.spread:.3g} (signal to error {worst.sqnr_db:.1f} dB, at least {worst.min_sqnr_db:g})"
     )
     record = Reduced(outputs=outputs, decisions=decisions)
-    if not worst.sqnr_db >= worst.min_sqnr_db:
+    if below:
         return "fail", closeness, record
     if decisions is None:
         return "pass", closeness, record

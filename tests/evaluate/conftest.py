@@ -38,3 +38,15 @@ def own_bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
     folder = tmp_path_factory.mktemp("own")
     return {name: write_own_bundle(name, folder) for name in ("TwoInputs", "TwoOutputs", "RootOfSignal")}
+
+
+@pytest.fixture(scope="session")
+def reduced_bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Paths of bundles with float16 and int8 graphs: of labelled rows, and of tensors; not to be changed."""
+    from own_bundles import write_own_bundle
+
+    folder, formats = tmp_path_factory.mktemp("reduced"), ("onnx", "onnx-fp16", "onnx-int8")
+    return {
+        "TwoInputs": write_own_bundle("TwoInputs", folder, formats=formats, labelled=True),
+        "TwoOutputs": write_own_bundle("TwoOutputs", folder, formats=formats),
+    }

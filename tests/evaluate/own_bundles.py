@@ -18,8 +18,8 @@ ROWS = 100
 FORMATS = ("onnx", "torchscript", "exported-program")
 
 
-def samples_of(name: str, folder: Path) -> Path:
-    """Write real inputs of a network as .npz."""
+def samples_of(name: str, folder: Path, *, labelled: bool = False) -> Path:
+    """Write real inputs of a network as .npz; their labels are what the network itself says."""
     rng = np.random.default_rng(5)
     arrays = {
         "TwoInputs": {
@@ -30,6 +30,10 @@ def samples_of(name: str, folder: Path) -> Path:
         "RootOfSignal": {"size": rng.uniform(1, 9, size=(ROWS, 2, 2)).astype(np.float32)},
     }[name]
     path = folder / f"{name}.npz"
+    if labelled:
+        with torch.no_grad():
+            logits = trained(name)(*(torch.from_numpy(values) for values in arrays.values()))
+        arrays["label"] = logits.argmax(dim=1).numpy()
     np.savez(path, **arrays)
     return path
 
@@ -45,7 +49,9 @@ def trained(name: str) -> nn.Module:
     return network.eval()
 
 
-def write_own_bundle(name: str, folder: Path, *, samples: bool = True) -> Path:
+def write_own_bundle(
+    name: str, folder: Path, *, samples: bool = True, formats: tuple[str, ...] = FORMATS, labelled: bool = False
+) -> Path:
     """Write the bundle of one network into a folder."""
     inputs = {
         "TwoInputs": ("tokens:int64[5]", "grid:float32[2,3]"),
@@ -59,9 +65,9 @@ def write_own_bundle(name: str, folder: Path, *, samples: bool = True) -> Path:
         outputs=OutputSettings(labels=("red", "green", "blue") if name == "TwoInputs" else ()),
         factory=factory.name,
         factory_sha256=factory.sha256,
-        samples=samples_of(name, folder) if samples else None,
+        samples=samples_of(name, folder, labelled=labelled) if samples else None,
     )
     draft, _ = draft_of_network(trained(name), own)
     target = folder / name
-    write_bundle(target, draft, formats=FORMATS)
+    write_bundle(target, draft, formats=formats)
     return target
