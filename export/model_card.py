@@ -2,6 +2,9 @@
 
 from serve.bundle import Feature, FileEntry, ImagePreprocessing, Provenance, TensorSpec
 
+JUDGED = frozenset({"onnx", "torchscript", "exported-program"})
+"""Formats whose files are graphs of their own: not copies, nor weights of others."""
+
 
 def model_card(
     *,
@@ -54,9 +57,11 @@ def model_card(
         "## How proven",
         "",
         "`certificate.json` beside this card holds the verdict, once `python -m evaluate parity` has judged "
-        + ", ".join(f"`{graph.path}`" for graph in graphs)
+        + ", ".join(f"`{graph.path}`" for graph in graphs if graph.format in JUDGED)
         + ". Without that file nothing is proven.",
         "",
+        *(f"- `{graph.path}`, when it was made: {graph.note}" for graph in graphs if graph.note),
+        *([""] if any(graph.note for graph in graphs) else []),
     ]
     return "\n".join(lines)
 
