@@ -1,5 +1,6 @@
 """What a module does while it runs: which part gives what, which random operations, which gradients."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -7,9 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 Outputs = tuple[Tensor, ...]
+
+_READ_DATA = vars(torch._C.TensorBase)["data"].__get__  # what torch passes on when ``tensor.data`` is read
 
 
 class _RandomOperations(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -26,8 +30,35 @@ class _RandomOperations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
 
-def random_operations(module: nn.Module, inputs: Outputs) -> dict[str, str]:
-    """Run a module and return its random operations by the part that calls them."""
+class _DataReads(TorchFunctionMode):
+    """Notes the parts of a network that read a tensor's ``.data``."""
+
+    def __init__(self, stack: list[str]) -> None:
+        super().__init__()
+        self.stack = stack
+        self.found: list[str] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
+        if func is _READ_DATA:
+            self.found.append(self.stack[-1] if self.stack else "")
+        return func(*args, **(kwargs or {}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What the parts of a module do that no graph can hold.
+
+    Attributes:
+        random: The first random operation of each part that has one, by the part's name.
+        data: The parts that read ``.data``.
+    """
+
+    random: dict[str, str]
+    data: tuple[str, ...]
+
+
+def observe(module: nn.Module, inputs: Outputs) -> Observed:
+    """Run a module once and watch it."""
     stack: list[str] = []
     handles = []
     for name, part in module.named_modules():
@@ -39,14 +70,14 @@ def random_operations(module: nn.Module, inputs: Outputs) -> dict[str, str]:
             stack.pop()
 
         handles += [part.register_forward_pre_hook(enter), part.register_forward_hook(leave, always_call=True)]
-    operations = _RandomOperations(stack)
+    random, reads = _RandomOperations(stack), _DataReads(stack)
     try:
-        with torch.no_grad(), operations:
+        with torch.no_grad(), random, reads:
             module(*inputs)
     finally:
         for handle in handles:
             handle.remove()
-    return operations.found
+    return Observed(random=random.found, data=tuple(dict.fromkeys(reads.found)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -109,7 +140,8 @@ def unreached_parameters(module: nn.Module, inputs: Outputs) -> tuple[str, ...]:
     for parameter in parameters.values():
         parameter.requires_grad_()
     try:
-        with torch.enable_grad():
+        with torch.enable_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what a network does with its gradients; here none are used
             outputs: Outputs = module(*inputs)
             reached = [output.sum() for output in outputs if output.requires_grad]
             total = sum(reached[1:], reached[0]) if reached else torch.zeros(1, requires_grad=True)

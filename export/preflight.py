@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from export.deployable import Deployable, to_float64
 from export.errors import ExportError
 from export.held_tensors import check_weights, loose_tensors, part_name, some
-from export.observe import Outputs, first_difference, random_operations, unreached_parameters
+from export.observe import Outputs, first_difference, observe, unreached_parameters
 
 if TYPE_CHECKING:
     from export.write import Draft
@@ -52,14 +52,14 @@ def preflight(draft: "Draft") -> Findings:
     inputs = tuple(
         torch.from_numpy(np.array(draft.golden_inputs[spec.name][:_ROWS], order="C")) for spec in draft.inputs
     )
-    _check_random(module, inputs)
+    _check_operations(module, inputs)
     outputs = _check_repeatable(module, inputs)
     notes = _check_rebuilt(draft, inputs, outputs, loose=loose) if draft.build else _unproven(loose)
     unreached = unreached_parameters(copy.deepcopy(module), inputs)
     if unreached:
         notes += (
             f"no gradient reaches {some(unreached)}, although the outputs depend on it: forward reads it through "
-            ".data, detach() or no_grad(), so it is exported as it is, but it cannot have learnt",
+            "detach() or no_grad(), so it is exported as it is, but it cannot have learnt",
         )
     mixing = _mixing(module, inputs)
     if mixing:
@@ -76,21 +76,26 @@ def _check_evaluating(module: nn.Module, what: str) -> None:
         raise ExportError(f"{some(training)}: {what}")
 
 
-def _check_random(module: nn.Module, inputs: Outputs) -> None:
+def _check_operations(module: nn.Module, inputs: Outputs) -> None:
     with torch.random.fork_rng(devices=[]):
         try:
-            found = random_operations(module, tuple(tensor.clone() for tensor in inputs))
+            found = observe(module, tuple(tensor.clone() for tensor in inputs))
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             reason = (str(error).strip() or repr(error)).splitlines()[0]
             raise ExportError(
                 f"{part_name(module, '')} fails on its own golden inputs ({reason}); mend forward, or what it is given"
             ) from error
-    if found:
-        part, operation = next(iter(found.items()))
+    if found.random:
+        part, operation = next(iter(found.random.items()))
         raise ExportError(
             f"{part_name(module, part)} calls {operation} in forward, so its answers are drawn by "
             "chance, or by a seed that no graph holds; use nn.Dropout, which eval() switches off, and draw constants "
             "in __init__, as buffers"
+        )
+    if found.data:
+        raise ExportError(
+            f"{some(part_name(module, part) for part in found.data)}: .data is read in forward, which cuts weights off "
+            "from what they learn, and which torch.export cannot follow; use the tensor itself, or detach()"
         )
 
 

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from export.deployable import to_float64
 from export.errors import ExportError
-from export.formats import DEFAULT_FORMATS, FORMATS
-from export.graph_job import GraphJob
+from export.formats import DEFAULT_FORMATS, FORMATS, Writer
+from export.graph_job import GraphFile, GraphJob
 from export.model_card import model_card
 from export.module_runner import ModuleRunner, run_batches
 from export.preflight import Findings, preflight
@@ -188,7 +188,7 @@ def _write_files(
     for name, write in FORMATS.items():
         if name in formats:
             start = time.perf_counter()
-            for graph in write(job):
+            for graph in _write_graph(name, write, job):
                 record(graph.path, graph.format, start, precision=graph.precision, note=graph.note)
     graphs = tuple(entries)
     with entry("state_dict.pt", "state-dict") as file:
@@ -210,6 +210,17 @@ def _write_files(
         )
         file.write_text(card, encoding="utf-8")
     return write_manifest(directory, draft, tuple(entries), row_independent=findings.row_independent)
+
+
+def _write_graph(name: str, write: Writer, job: GraphJob) -> tuple[GraphFile, ...]:
+    try:
+        return write(job)
+    except RuntimeError as error:  # what an exporter of torch raises where it cannot follow, in one of many ways
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise ExportError(
+            f"{name} cannot hold this network ({lines[0] if lines else repr(error)}); write forward with torch's own "
+            f"operations and plain names, or leave {name} out of --formats"
+        ) from error
 
 
 def write_manifest(
