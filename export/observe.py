@@ -39,7 +39,7 @@ class _DataReads(TorchFunctionMode):
         self.found: list[str] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
-        if func is _READ_DATA:
+        if func == _READ_DATA:
             self.found.append(self.stack[-1] if self.stack else "")
         return func(*args, **(kwargs or {}))
 
