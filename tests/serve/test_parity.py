@@ -124,3 +124,20 @@ def test_one_perturbed_weight_is_reported() -> None:
     assert numeric_parity(inputs.astype(np.float32) @ weight32, eager=eager, reference=inputs @ weight).passed
     weight32[7, 3] += 1e-4
     assert not numeric_parity(inputs.astype(np.float32) @ weight32, eager=eager, reference=inputs @ weight).passed
+
+
+@pytest.mark.parametrize(
+    ("wrong", "eager_wrong", "passed"),
+    [
+        pytest.param(1, 0, True, id="one in a thousand"),
+        pytest.param(2, 0, False, id="two"),
+        pytest.param(6, 2, True, id="three times eager's"),
+        pytest.param(7, 2, False, id="more"),
+    ],
+)
+def test_integers_are_right_or_wrong(wrong: int, eager_wrong: int, passed: bool) -> None:
+    reference = np.arange(1000)
+    candidate, eager = reference.copy(), reference.copy()
+    candidate[:wrong] += 500
+    eager[:eager_wrong] += 1
+    assert numeric_parity(candidate, eager=eager, reference=reference).passed == passed
