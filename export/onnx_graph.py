@@ -12,6 +12,8 @@ from serve.bundle import Precision
 from serve.onnx_runner import OnnxRunner
 
 GRAPH = "graph.onnx"
+_GRAPH_KEY = bytes([onnx.ModelProto.GRAPH_FIELD_NUMBER << 3 | 2])
+_INITIALIZER_KEY = bytes([onnx.GraphProto.INITIALIZER_FIELD_NUMBER << 3 | 2])
 
 
 def weights_path(path: Path) -> Path:
@@ -60,8 +62,32 @@ def read_float32_graph(job: GraphJob, wanted: str) -> onnx.ModelProto:
 
 
 def write_graph(model: onnx.ModelProto, path: Path) -> None:
-    """Write a graph, the same bytes every time."""
-    path.write_bytes(model.SerializeToString(deterministic=True))
+    """Write a graph, the same bytes every time; its weights leave the model one by one, so there is no second copy.
+
+    Args:
+        model: The graph; it has no weights any more afterwards.
+        path: File to write.
+
+    Source: a message inside another one is its field's key, its length and its bytes; fields may stand in any order.
+    """
+    tensors = list(model.graph.initializer)
+    del model.graph.initializer[:]
+    graph = model.graph.SerializeToString(deterministic=True)
+    model.ClearField("graph")
+    lengths = [tensor.ByteSize() for tensor in tensors]
+    heads = [_INITIALIZER_KEY + _varint(length) for length in lengths]
+    with path.open("wb") as file:
+        file.write(model.SerializeToString(deterministic=True))
+        file.write(_GRAPH_KEY + _varint(len(graph) + sum(map(len, heads)) + sum(lengths)) + graph)
+        for head, tensor in zip(heads, tensors, strict=True):
+            file.write(head)
+            file.write(tensor.SerializeToString(deterministic=True))
+
+
+def _varint(number: int) -> bytes:
+    """Return a number as protobuf writes it: seven bits a byte, the least significant first."""
+    digits = [number >> shift & 127 for shift in range(0, max(number.bit_length(), 1), 7)]
+    return bytes([*(digit | 128 for digit in digits[:-1]), digits[-1]])
 
 
 def open_graph(path: Path, job: GraphJob) -> OnnxRunner:

@@ -45,15 +45,8 @@ def export_program(
         for node in graph_module.graph.nodes if isinstance(graph_module, torch.fx.GraphModule) else ():
             if "stack_trace" in node.meta:
                 node.meta["stack_trace"] = shorten_frames(node.meta["stack_trace"])
-    stream = io.BytesIO()
-    torch.export.save(program, stream)
-    path.write_bytes(stream.getvalue())
-    check_batch_sizes(
-        load_exported_program(path.read_bytes()),
-        examples,
-        outputs=outputs,
-        subject="the exported program was captured",
-    )
+    torch.export.save(program, path)
+    check_batch_sizes(_load(path), examples, outputs=outputs, subject="the exported program was captured")
 
 
 def load_exported_program(content: bytes) -> Callable[..., tuple[Tensor, ...]]:
@@ -61,8 +54,12 @@ def load_exported_program(content: bytes) -> Callable[..., tuple[Tensor, ...]]:
 
     torch.export.load reads pickles without restriction and evaluates text as Python.
     """
+    return _load(io.BytesIO(content))
+
+
+def _load(file: Path | io.BytesIO) -> Callable[..., tuple[Tensor, ...]]:
     with quiet():
-        module: Callable[..., tuple[Tensor, ...]] = torch.export.load(io.BytesIO(content)).module()
+        module: Callable[..., tuple[Tensor, ...]] = torch.export.load(file).module()
         return module
 
 

@@ -53,7 +53,7 @@ def write_fp16(job: GraphJob) -> tuple[GraphFile, ...]:
     rows = dict(job.calibration) or {
         spec.name: example.numpy() for spec, example in zip(job.inputs, job.examples, strict=True)
     }
-    greatest = _check_range(written, path, rows)
+    greatest = _check_range(path, rows)
     closeness = measure_closeness(open_graph(path, job), open_graph(source, job), rows, job)
     note = f"{closeness}; the greatest value inside was {greatest:,.4g} of at most {GREATEST:,.0f}"
     return onnx_files(path, precision="float16", note=note)
@@ -113,14 +113,13 @@ def _convert(model: onnx.ModelProto, float32_nodes: list[str], *, infer: bool) -
     return remove_round_trips(onnx_ir.from_proto(half), "Cast", "Cast")
 
 
-def _check_range(model: onnx.ModelProto, path: Path, rows: Mapping[str, NDArray[Any]]) -> float:
+def _check_range(path: Path, rows: Mapping[str, NDArray[Any]]) -> float:
     """Run every layer on real rows, and return the greatest value that any of them gave.
 
     Raises:
         ExportError: a layer gave infinity or NaN.
     """
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model)
+    probe = onnx.load(path, load_external_data=False)
     known = {value.name: value for value in (*probe.graph.value_info, *probe.graph.output)}
     half = [
         (name, node)

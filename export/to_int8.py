@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import onnx
 import onnx_ir
 from numpy.typing import NDArray
 
@@ -85,8 +84,10 @@ def write_int8(job: GraphJob) -> tuple[GraphFile, ...]:
     found: dict[str, Closeness] = {}
     with tempfile.TemporaryDirectory(dir=job.folder) as place:
         source = Path(place) / GRAPH
-        large = model.ByteSize() > job.inline_bytes
-        onnx.save(model, source, save_as_external_data=large, location=weights_path(source).name)
+        # onnx.save and the quantiser would refuse to put weights beside it where the working directory has a file that
+        # is called so (onnx 1.23): the first is not used, the second gets a name that no other file has
+        large = weights_path(job.folder / GRAPH).exists()
+        onnx_ir.save(onnx_ir.from_proto(model), source, external_data=weights_path(source).name if large else None)
         for method in METHODS:
             tried = replace(job, folder=Path(place) / method)
             tried.folder.mkdir()
@@ -112,7 +113,7 @@ def _quantize(source: Path, method: str, rows: Mapping[str, NDArray[Any]], job: 
         quantize_static,
     )
 
-    target, path = job.folder / "quantized.onnx", job.folder / INT8_GRAPH
+    target, path = job.folder / f"{source.parent.name}.onnx", job.folder / INT8_GRAPH
     with quiet():
         quantize_static(
             source,

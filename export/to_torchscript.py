@@ -2,6 +2,7 @@
 
 import io
 import re
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -49,50 +50,52 @@ def export_torchscript(
         # and the second trace is kept: in the first of a process, classes may have names without a number
         for _ in range(2):
             traced = torch.jit.trace(module, examples, check_trace=False)  # type: ignore[no-untyped-call]
-        stream = io.BytesIO()
-        torch.jit.save(traced, stream)
-    path.write_bytes(_normalise(stream.getvalue()))
     if caught:
         raise ExportError(
             f"{type(module).__name__} decides by its data, and a trace would hold that decision as a constant "
             f"({str(caught[0].message).splitlines()[0]}); write it with tensor operations"
         )
-    check_batch_sizes(
-        load_torchscript(path.read_bytes()), examples, outputs=outputs, subject="the TorchScript graph was traced"
-    )
+    with tempfile.TemporaryDirectory(dir=path.parent) as place:  # files, because weights may be large
+        raw = Path(place) / path.name
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.jit.save(traced, raw)
+        _normalise(raw, path)
+    check_batch_sizes(_load(path), examples, outputs=outputs, subject="the TorchScript graph was traced")
 
 
-def _normalise(archive: bytes) -> bytes:
+def _normalise(source: Path, target: Path) -> None:
     """Copy an archive without what depends on where, and after what, it was made.
 
     Debug records hold the absolute paths of the machine. Classes that share a name are told apart by a number that
     torch counts up as long as the process lives; here they count from 0.
     """
-    reader = torch._C.PyTorchFileReader(io.BytesIO(archive))
+    reader = torch._C.PyTorchFileReader(str(source))
     own = {"version", "byteorder", ".data/serialization_id"}  # of every archive; the writer adds them
     names = [name for name in reader.get_all_records() if not name.endswith(".debug_pkl") and name not in own]
-    records = {name: bytes(reader.get_record(name)) for name in names}
-    told = [name for name in names if name.endswith((".py", ".pkl"))]
-    found = {int(match) for name in told for match in _CLASS_NUMBER.findall(records[name])}
+    told = {name: bytes(reader.get_record(name)) for name in names if name.endswith((".py", ".pkl"))}
+    found = {int(match) for text in told.values() for match in _CLASS_NUMBER.findall(text)}
     numbers = {number: new for new, number in enumerate(sorted(found))}
 
     def renumber(text: bytes) -> bytes:
         return _CLASS_NUMBER.sub(lambda match: b"___torch_mangle_%d" % numbers[int(match.group(1))], text)
 
-    for name in told:
-        records[renumber(name.encode()).decode()] = renumber(records.pop(name))
-    copy = io.BytesIO()
-    writer = torch._C.PyTorchFileWriter(copy)
-    for name in sorted(records):
-        writer.write_record(name, records[name], len(records[name]))
+    new_names = {renumber(name.encode()).decode(): name for name in names}
+    writer = torch._C.PyTorchFileWriter(str(target))
+    for new_name, name in sorted(new_names.items()):
+        record = renumber(told[name]) if name in told else reader.get_record(name)
+        writer.write_record(new_name, record, len(record))
     writer.write_end_of_file()
-    return copy.getvalue()
 
 
 def load_torchscript(content: bytes) -> torch.jit.ScriptModule:
     """Load a TorchScript file from bytes that were checked before."""
+    return _load(io.BytesIO(content))
+
+
+def _load(file: Path | io.BytesIO) -> torch.jit.ScriptModule:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
-        graph: torch.jit.ScriptModule = torch.jit.load(io.BytesIO(content), map_location="cpu")  # type: ignore[no-untyped-call]
+        graph: torch.jit.ScriptModule = torch.jit.load(file, map_location="cpu")  # type: ignore[no-untyped-call]
         return graph
