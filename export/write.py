@@ -40,6 +40,7 @@ from serve.bundle import (
     encode_sealed,
 )
 from serve.golden import Golden, encode_golden
+from serve.signing import SIGNATURE
 from train.write import swap_directory
 
 _EXAMPLE_ROWS = 2
@@ -258,7 +259,7 @@ def _check_target(target: Path) -> None:
         raise ExportError(
             f"{target} holds files but no valid {MANIFEST}, so it is no bundle and is left alone; give another --out"
         ) from None
-    known = {MANIFEST, CERTIFICATE, *(entry.path for entry in manifest.files)}
+    known = {MANIFEST, CERTIFICATE, SIGNATURE, *(entry.path for entry in manifest.files)}
     files = (path for path in target.rglob("*") if path.is_symlink() or not path.is_dir())
     stray = sorted({path.relative_to(target).as_posix() for path in files} - known)
     if stray:
