@@ -209,6 +209,13 @@ class Manifest:
         paths = [entry.path for entry in self.files]
         if len(set(paths)) != len(paths):
             raise ValueError("manifest.json lists a file twice; export the bundle again")
+        graphs = {entry.sha256 for entry in self.files if entry.format in {"onnx", "onnx-data"}}
+        for entry in self.files:
+            if entry.format == "triton" and entry.path.endswith((".onnx", ".data")) and entry.sha256 not in graphs:
+                raise ValueError(
+                    f"{entry.path} is no copy of an ONNX graph that manifest.json lists, so nobody judges it; "
+                    "export the bundle again"
+                )
         if self.task == "binary-classification" and len(self.labels) != 2:
             raise ValueError(f"manifest.json has {len(self.labels)} labels, but a binary classification has 2")
         classes = {

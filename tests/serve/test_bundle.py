@@ -364,6 +364,12 @@ class TestCertificate:
         assert decode_sealed(document, CertificateHead, Path("certificate.json")).passed
 
 
+def test_a_graph_for_triton_is_a_copy(tiny_path: Path) -> None:
+    manifest = read_bundle(tiny_path).manifest
+    copy = replace(manifest.files[0], path="triton/tiny/1/model.onnx", format="triton")
+    assert replace(manifest, files=(*manifest.files, copy)).files[-1] == copy
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -373,6 +379,13 @@ class TestCertificate:
             id="another size",
         ),
         pytest.param(lambda m: replace(m, files=(*m.files, m.files[0])), "lists a file twice", id="a file twice"),
+        pytest.param(
+            lambda m: replace(
+                m, files=(*m.files, replace(m.files[0], path="triton/a/1/model.onnx", format="triton", sha256="0" * 64))
+            ),
+            "triton/a/1/model.onnx is no copy of an ONNX graph that manifest.json lists",
+            id="a graph for Triton that is another",
+        ),
     ],
 )
 def test_a_manifest_that_contradicts_itself_is_refused(
