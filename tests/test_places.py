@@ -10,13 +10,14 @@ import pytest
 
 from tests.conftest import ROOT
 
-PAGES = [ROOT / "docs" / "source-notes.md", ROOT / "docs" / "pitfalls.md"]
+PAGES = [ROOT / "docs" / name for name in ("source-notes.md", "pitfalls.md", "traps.md")]
 CODE = re.compile(r"`([^`\n]+)`")
 FILE = re.compile(r"((?:train|export|serve|evaluate|tests)/[\w/]+\.py)(?:::?(\w+))?")
 COMMANDS = {
     "train": {"list", "run", "compare", "show", "study", "reproduce"},
     "evaluate": {"parity", "accuracy", "bench"},
     "export": set(),
+    "export.sign": set(),
     "serve": set(),
     "serve.batch": set(),
 }
@@ -58,10 +59,11 @@ def test_every_place_exists(page: Path) -> None:
     assert faults_of(page.read_text(encoding="utf-8")) == []
 
 
-def test_every_pitfall_names_its_test() -> None:
-    text = (ROOT / "docs" / "pitfalls.md").read_text(encoding="utf-8")
-    rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith(("| pitfall", "|--"))]
-    assert len(rows) >= 60
+@pytest.mark.parametrize(("name", "least"), [("pitfall", 60), ("trap", 25)])
+def test_every_pitfall_and_trap_names_its_test(name: str, least: int) -> None:
+    text = (ROOT / "docs" / f"{name}s.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith((f"| {name}", "|--"))]
+    assert len(rows) >= least
     unproven = [row for row in rows if not re.search(r"`tests/[\w/]+\.py::test_\w+`", row)]
     assert unproven == []
 
