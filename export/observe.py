@@ -25,9 +25,15 @@ class _RandomOperations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.found: dict[str, str] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
-        if torch.Tag.nondeterministic_seeded in func.tags:
+        if torch.Tag.nondeterministic_seeded not in func.tags:
+            return func(*args, **(kwargs or {}))
+        state = torch.get_rng_state()
+        result = func(*args, **(kwargs or {}))
+        # attention has the tag, too, and draws nothing where its dropout is 0
+        own = (kwargs or {}).get("generator") is not None
+        if own or not torch.equal(state, torch.get_rng_state()):
             self.found.setdefault(self.stack[-1] if self.stack else "", func.overloadpacket.__name__)
-        return func(*args, **(kwargs or {}))
+        return result
 
 
 class _DataReads(TorchFunctionMode):

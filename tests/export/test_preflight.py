@@ -128,6 +128,16 @@ class HiddenRebuilt(Rebuilt):
 
 
 SCALE = nn.Parameter(torch.ones(8))
+
+
+def transformer_layer() -> nn.Module:
+    return nn.TransformerEncoderLayer(4, nhead=2, dim_feedforward=8, dropout=0.5, batch_first=True)
+
+
+def drawing_on_its_own(_: nn.Module, x: Tensor) -> Tensor:
+    return x + torch.rand(x.shape, generator=torch.Generator().manual_seed(0), dtype=x.dtype)
+
+
 STATELESS = nn.BatchNorm1d(8, track_running_stats=False)
 
 
@@ -212,6 +222,7 @@ REFUSED = [
         id="F.dropout",
     ),
     pytest.param(lambda: Net(seeded), "calls rand_like in forward", id="random with a seed of its own"),
+    pytest.param(lambda: Net(drawing_on_its_own), "Net calls rand in forward", id="a generator of its own"),
     pytest.param(lambda: Net(drawing), "Net gives other outputs for the same inputs when it is run again", id="chance"),
     pytest.param(lambda: Net(remembering), "Net gives other outputs for the same inputs", id="remembers"),
     pytest.param(
@@ -290,6 +301,9 @@ PASSING = [
     pytest.param(lambda: Net(lambda n, x: n.drop(x), drop=nn.Dropout(0.5)), id="nn.Dropout"),
     pytest.param(lambda: Net(lambda n, x: F.dropout(x, training=n.training)), id="F.dropout with training"),
     pytest.param(lambda: Net(lambda n, x: n.norm(x), norm=nn.BatchNorm1d(8)), id="batch normalisation"),
+    pytest.param(
+        lambda: Net(lambda n, x: n.layer(x.view(-1, 2, 4)).flatten(1), layer=transformer_layer()), id="attention"
+    ),
     pytest.param(lambda: WithBuffer(lambda n, x: x * n.kept, torch.rand(8)), id="constant in a buffer"),
     pytest.param(
         lambda: WithBuffer(lambda n, x: x * n.kept, torch.arange(8.0), persistent=False), id="buffer made anew"
