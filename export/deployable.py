@@ -1,6 +1,5 @@
-"""The module that is exported: what the user has goes in, what the user wants comes out; and its float64 reference."""
+"""The module that is exported: what the user has goes in, what the user wants comes out."""
 
-import copy
 import io
 import warnings
 from collections.abc import Mapping
@@ -9,18 +8,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from serve.bundle import Bundle, BundleError, Feature, ImagePreprocessing, Task, TensorSpec
+from export.errors import ExportError
+from export.factory import Factory, build_module
+from export.network_outputs import flatten_outputs, only_output
+from export.reference import to_float64 as to_float64
+from serve.bundle import Bundle, BundleError, Feature, ImagePreprocessing, Manifest, Task, TensorSpec
 from train.models.inputs import build_input
-from train.run import RunError, build_network
+from train.models.tensor_input import TensorInput
+from train.run import MODELS, RunError, build_network
+
+MAX_INPUTS = 6
 
 
 class Deployable(nn.Module):
     """A network with its input module in front and its activation behind.
 
     Shape:
-        ``image`` ``(batch, height, width, channels)`` uint8 or ``features`` ``(batch, features)`` float32 in;
-        ``logits`` and ``probabilities`` ``(batch, classes)``, for a binary classification ``(batch, 1)``, or
-        ``prediction`` ``(batch, targets)`` out.
+        ``image`` ``(batch, height, width, channels)`` uint8, ``features`` ``(batch, features)`` float32, or any
+        tensors ``(batch, …)`` in; ``logits`` and ``probabilities`` ``(batch, classes)``, for a binary classification
+        ``(batch, 1)``, ``prediction`` ``(batch, targets)``, or whatever tensors the network returns out.
     """
 
     def __init__(self, input_module: nn.Module, network: nn.Module, task: Task) -> None:
@@ -29,9 +35,25 @@ class Deployable(nn.Module):
         self.network = network
         self.task = task
 
-    def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
+    # one parameter per input: torch.export takes *inputs for a single one, which is a tuple
+    def forward(
+        self,
+        inputs: Tensor,
+        second: Tensor | None = None,
+        third: Tensor | None = None,
+        fourth: Tensor | None = None,
+        fifth: Tensor | None = None,
+        sixth: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
         """Run one batch."""
-        outputs = self.network(self.input_module(inputs))
+        others = [tensor for tensor in (second, third, fourth, fifth, sixth) if tensor is not None]
+        if not torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+            for other in others:  # so that an exporter knows that all batches are one
+                torch._check(other.shape[0] == inputs.shape[0])
+        results = self.network(*(self.input_module(tensor) for tensor in (inputs, *others)))
+        if self.task == "tensors":
+            return tuple(flatten_outputs(results).values())
+        outputs = only_output(results)
         if self.task == "regression":
             return (outputs,)
         if self.task == "binary-classification":
@@ -56,22 +78,22 @@ def input_specs(preprocessing: ImagePreprocessing | None, features: tuple[Featur
 
 
 def output_specs(task: Task, labels: tuple[str, ...]) -> tuple[TensorSpec, ...]:
-    """Return the outputs of a graph, in the order in which the module returns them."""
+    """Return the outputs of a graph, in the order in which the module returns them; of ``tensors``, nobody knows."""
     names = ("prediction",) if task == "regression" else ("logits", "probabilities")
     width = 1 if task == "binary-classification" else len(labels)
     return tuple(TensorSpec(name=name, dtype="float32", shape=("batch", width)) for name in names)
 
 
-def to_float64(module: nn.Module) -> nn.Module:
-    """Return a copy of the module that computes in float64: the reference that float32 results are judged by."""
-    return copy.deepcopy(module).double().eval()
-
-
-def rebuild(bundle: Bundle) -> nn.Module:
+def rebuild(bundle: Bundle, *, factory: Factory | None = None) -> nn.Module:
     """Build a bundle's eager module from its state_dict, as it was before any export.
 
+    Args:
+        bundle: A checked bundle.
+        factory: What the user named to build the network, where it is none of this project's own. It must be what the
+            bundle was exported with.
+
     Raises:
-        BundleError: the bundle holds no state_dict, or one that does not fit its factory.
+        BundleError: the bundle holds no state_dict, or one that does not fit its factory; or it takes another factory.
     """
     manifest = bundle.manifest
     entry = bundle.entry("state-dict")
@@ -79,12 +101,8 @@ def rebuild(bundle: Bundle) -> nn.Module:
         raise BundleError(
             f"{bundle.path} holds no state_dict, so there is nothing to compare with; export the run again"
         )
-    provenance = manifest.provenance
     content = bundle.read(entry)
-    try:
-        network = build_network(provenance.factory, provenance.factory_args)
-    except RunError as error:
-        raise BundleError(f"{bundle.path}: {error}") from error
+    network = _build(bundle, factory)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickles that are no state_dict, torch asks for a report
@@ -93,13 +111,54 @@ def rebuild(bundle: Bundle) -> nn.Module:
     except Exception as error:  # of hostile bytes, torch's reader raises whatever its parts do
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BundleError(
-            f"{bundle.path / entry.path} does not fit {provenance.factory} ({reason}); export the run again"
+            f"{bundle.path / entry.path} does not fit {manifest.provenance.factory} ({reason}); export the run again"
         ) from error
+    return wrap_like(manifest, network)
+
+
+def _build(bundle: Bundle, factory: Factory | None) -> nn.Module:
+    provenance = bundle.manifest.provenance
+    name = provenance.factory
+    try:
+        if factory is None and name.startswith(MODELS + "."):
+            return build_network(name, provenance.factory_args)
+        if not name:
+            raise BundleError(
+                f"{bundle.path} was exported from a module in Python and records no factory, so nothing can build it "
+                "again; pass the module where it is judged"
+            )
+        if factory is None:
+            raise BundleError(
+                f"{bundle.path} was built by {name}, and code that a file names is not run; name it yourself, with "
+                f"--factory {name}"
+            )
+        if factory.name != name:
+            raise BundleError(
+                f"{bundle.path} was built by {name}, but the factory given is {factory.name}; give that one"
+            )
+        if factory.sha256 != provenance.factory_sha256:
+            found, expected = (f"{digest or 'none':.12}" for digest in (factory.sha256, provenance.factory_sha256))
+            raise BundleError(
+                f"{name} has sha256 {found}…, but {bundle.path} was exported from {expected}…; give the file as it "
+                "was, or export again"
+            )
+        return build_module(factory, provenance.factory_args)
+    except (RunError, ExportError) as error:
+        raise BundleError(f"{bundle.path}: {error}") from error
+
+
+def wrap_like(manifest: Manifest, network: nn.Module) -> nn.Module:
+    """Return the deployable module around a network that is at hand, as the manifest describes it."""
+    provenance = manifest.provenance
     return wrap(network, task=manifest.task, features=manifest.features, mean=provenance.mean, std=provenance.std)
 
 
 def wrap(
     network: nn.Module, *, task: Task, features: tuple[Feature, ...], mean: tuple[float, ...], std: tuple[float, ...]
 ) -> nn.Module:
-    """Return the deployable module around a network, in evaluation mode; without features it takes images."""
-    return Deployable(build_input(features, mean, std), network, task).eval()
+    """Return the deployable module around a network, in evaluation mode.
+
+    Without features it takes images, and without a mean, too, tensors as they are.
+    """
+    inputs = build_input(features, mean, std) if features or mean else TensorInput()
+    return Deployable(inputs, network, task).eval()

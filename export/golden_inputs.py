@@ -1,15 +1,17 @@
 """Which inputs a bundle carries to prove itself with: real held-out samples, noise and the two extremes."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serve.bundle import Feature
+from serve.bundle import Feature, TensorSpec
 
 HELD_OUT_ROWS = 32
 CALIBRATION_ROWS = 512
 RANDOM_ROWS = 8
+NOISE_ROWS = 32  # where there is nothing but noise
 _SEED = 20_240_613
 
 
@@ -94,3 +96,62 @@ def calibration_rows(train: NDArray[Any]) -> NDArray[Any]:
     """Choose rows of the training split, ``(batch, …)``, from which a format may measure ranges; always the same."""
     chosen = np.random.default_rng(_SEED).permutation(len(train))[:CALIBRATION_ROWS]
     return np.ascontiguousarray(train[np.sort(chosen)])
+
+
+def golden_tensors(
+    specs: tuple[TensorSpec, ...],
+    held_out: Mapping[str, NDArray[Any]],
+    class_index: NDArray[np.int64],
+    *,
+    center: tuple[float, ...] = (),
+    spread: tuple[float, ...] = (),
+) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64], NDArray[np.str_]]:
+    """Choose the golden inputs of any model, of whose inputs there may be no real sample.
+
+    Args:
+        specs: What the graph takes.
+        held_out: Real rows of each input, ``(rows, …)``; empty where there are none.
+        class_index: Their true classes, ``(rows,)``, -1 where it is not known.
+        center: Of a table's columns, what noise lies around; otherwise around 0.
+        spread: Of a table's columns, how far; otherwise 1.
+
+    Returns:
+        As `golden_images`. Noise lies within the range of the samples where there are any; else floats are normal,
+        bytes take every value and integers, which may be indices, are 0 or 1.
+    """
+    chosen = choose_held_out(class_index) if held_out else np.empty(0, dtype=np.int64)
+    rng = np.random.default_rng(_SEED)
+    noise_rows = RANDOM_ROWS if held_out else NOISE_ROWS
+    inputs = {}
+    for spec in specs:
+        shape = tuple(int(size) for size in spec.shape[1:])
+        real = held_out[spec.name] if held_out else np.empty((0, *shape), dtype=spec.dtype)
+        middle = np.asarray(center or 0.0, dtype=np.float64)
+        reach = np.asarray(spread or 1.0, dtype=np.float64)
+        noise, full = _noise(rng, (noise_rows, *shape), real, spec.dtype, middle, reach)
+        inputs[spec.name] = np.concatenate([real[chosen], noise, np.zeros((1, *shape), spec.dtype), full])
+    kinds = ["held-out"] * len(chosen) + ["random"] * noise_rows + ["zeros", "full"]
+    unknown = np.full(noise_rows + 2, -1, dtype=np.int64)
+    return inputs, np.concatenate([class_index[chosen], unknown]), np.asarray(kinds)
+
+
+def _noise(
+    rng: np.random.Generator,
+    shape: tuple[int, ...],
+    real: NDArray[Any],
+    dtype: str,
+    center: NDArray[np.float64],
+    spread: NDArray[np.float64],
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return noise rows, and one row at the upper end."""
+    one = (1, *shape[1:])
+    if dtype == "uint8":
+        return rng.integers(0, 256, size=shape, dtype=np.uint8), np.full(one, 255, dtype=np.uint8)
+    if dtype == "int64":
+        low, high = (int(real.min()), int(real.max())) if real.size else (0, 1)
+        return rng.integers(low, high, size=shape, endpoint=True), np.full(one, high, dtype=np.int64)
+    if real.size:
+        low, high = np.nanmin(real, axis=0), np.nanmax(real, axis=0)
+        return rng.uniform(low, high, size=shape).astype(dtype), np.broadcast_to(high, one).astype(dtype)
+    noise = center + spread * rng.standard_normal(shape)
+    return noise.astype(dtype), np.broadcast_to(center + spread, one).astype(dtype)

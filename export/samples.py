@@ -1,0 +1,171 @@
+"""Real inputs that the user gives along: a folder of images, a table, or arrays by input name."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.errors import ExportError
+from export.golden_inputs import CALIBRATION_ROWS, HELD_OUT_ROWS
+from export.own_inputs import OwnInputs
+from serve.batch_source import SourceError
+from serve.preprocess import ImageError, prepare_bytes
+from serve.table import TableError, check_columns, encode_columns, refuse_errors
+from serve.table_file import read_pieces
+
+MAX_ROWS = HELD_OUT_ROWS + CALIBRATION_ROWS
+LABEL = "label"  # the column, or array, that holds the true class
+_SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp"})
+_SEED = 20_240_613
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Samples:
+    """Rows that the network was not trained on.
+
+    Attributes:
+        inputs: By input name, ``(rows, …)``, as the graph takes them.
+        class_index: True class of each row, -1 where it is not known, ``(rows,)``.
+        name: What to call them: the bare name of the folder or file.
+    """
+
+    inputs: Mapping[str, NDArray[Any]]
+    class_index: NDArray[np.int64]
+    name: str
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the rows and their classes."""
+        digest = hashlib.sha256()
+        for name, values in sorted({**self.inputs, LABEL: self.class_index}.items()):
+            digest.update(f"{name} {values.dtype} {values.shape}".encode())
+            digest.update(np.ascontiguousarray(values).tobytes())
+        return digest.hexdigest()
+
+
+def read_samples(path: Path, inputs: OwnInputs, labels: tuple[str, ...]) -> Samples:
+    """Read at most `MAX_ROWS` samples, always the same ones.
+
+    Raises:
+        ExportError: there are none, or they are not what the network takes.
+    """
+    if not path.exists():
+        raise ExportError(f"--samples {path} does not exist, but a folder of images, a table or an .npz was expected")
+    kind = "images" if inputs.preprocessing else "a table" if inputs.features else "tensors"
+    if path.suffix == ".npz" and path.is_file():
+        return _arrays(path, inputs, labels)
+    if inputs.preprocessing is not None and path.is_dir():
+        return _images(path, inputs, labels)
+    if inputs.features and path.suffix.lower() in {".csv", ".parquet"}:
+        return _table(path, inputs, labels)
+    other = {"images": "a folder of images, or ", "a table": "a .csv or .parquet file, or ", "tensors": ""}[kind]
+    raise ExportError(f"--samples is {path}, but the network takes {kind}; give {other}an .npz with an array per input")
+
+
+def _images(folder: Path, inputs: OwnInputs, labels: tuple[str, ...]) -> Samples:
+    if inputs.preprocessing is None:
+        raise ValueError("images need a preprocessing")
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
+    if not files:
+        raise ExportError(
+            f"--samples {folder} holds no images, but at least one was expected, in it or its sub-folders"
+        )
+    chosen = [files[index] for index in _choose(len(files))]
+    images = []
+    for path in chosen:
+        try:
+            images.append(prepare_bytes(path.read_bytes(), inputs.preprocessing))
+        except ImageError as error:
+            raise ExportError(f"--samples: {path}: {error}; mend it or take it away") from error
+    names = [path.parent.name if path.parent != folder else None for path in chosen]
+    if labels and any(names) and not set(names) & set(labels):
+        raise ExportError(
+            f"--samples {folder} has a sub-folder {next(filter(None, names))}, but --labels are "
+            f"{_some(labels)}; name the sub-folders like the labels, or put the images directly in the folder"
+        )
+    index = [labels.index(name) if name in labels else -1 for name in names]
+    return Samples(
+        inputs={inputs.specs[0].name: np.stack(images)}, class_index=np.asarray(index, np.int64), name=folder.name
+    )
+
+
+def _table(path: Path, inputs: OwnInputs, labels: tuple[str, ...]) -> Samples:
+    columns: dict[str, list[object]] = {}
+    try:
+        schema, pieces = read_pieces(path)
+        check_columns(schema.names, inputs.features)
+        wanted = [*(feature.name for feature in inputs.features), *([LABEL] if LABEL in schema.names else [])]
+        columns = {name: [] for name in wanted}
+        for piece in pieces:
+            for name in wanted:
+                columns[name].extend(piece.column(schema.names.index(name)).to_pylist())
+        values, errors = encode_columns(columns, inputs.features)
+        refuse_errors(errors)
+    except (SourceError, TableError) as error:
+        raise ExportError(f"--samples {path}: {error}") from error
+    if not len(values):
+        raise ExportError(f"--samples {path} has no rows, but at least one was expected")
+    return _chosen({inputs.specs[0].name: values}, _classes(columns.get(LABEL), len(values), labels), path.stem)
+
+
+def _arrays(path: Path, inputs: OwnInputs, labels: tuple[str, ...]) -> Samples:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise ExportError(f"--samples {path} cannot be read ({error}), but an .npz of arrays was expected") from error
+    found = {}
+    for spec in inputs.specs:
+        if spec.name not in arrays:
+            raise ExportError(
+                f"--samples {path} has arrays {_some(tuple(arrays))}, but input {spec.name} was expected; "
+                "name one array after each input"
+            )
+        values = arrays[spec.name]
+        if values.dtype != spec.dtype or list(values.shape[1:]) != list(spec.shape[1:]):
+            raise ExportError(
+                f"--samples {path} has {spec.name} as {values.dtype} {list(values.shape)}, but {spec.dtype} "
+                f"[rows, {', '.join(str(size) for size in spec.shape[1:])}] was expected"
+            )
+        found[spec.name] = values
+    rows = {len(values) for values in found.values()}
+    if len(rows) != 1 or not rows - {0}:
+        raise ExportError(f"--samples {path} has {sorted(rows)} rows, but all inputs must have the same, at least one")
+    given = arrays[LABEL].tolist() if LABEL in arrays else None
+    return _chosen(found, _classes(given, rows.pop(), labels), path.stem)
+
+
+def _classes(given: Sequence[object] | None, rows: int, labels: tuple[str, ...]) -> NDArray[np.int64]:
+    """Return class indices of true classes that stand as names or as indices."""
+    if given is None or not labels:
+        return np.full(rows, -1, dtype=np.int64)
+    if len(given) != rows:
+        raise ExportError(f"--samples has {len(given)} true classes, but {rows} rows; give one for each")
+    known = {**{str(index): index for index in range(len(labels))}, **{name: i for i, name in enumerate(labels)}}
+    strange = [value for value in given if str(value) not in known]
+    if strange:
+        raise ExportError(
+            f"--samples has the true class {strange[0]!r}, but --labels are {_some(labels)}; name one of them"
+        )
+    return np.asarray([known[str(value)] for value in given], dtype=np.int64)
+
+
+def _chosen(inputs: Mapping[str, NDArray[Any]], class_index: NDArray[np.int64], name: str) -> Samples:
+    rows = _choose(len(class_index))
+    return Samples(
+        inputs={key: np.ascontiguousarray(values[rows]) for key, values in inputs.items()},
+        class_index=class_index[rows],
+        name=name,
+    )
+
+
+def _choose(rows: int) -> NDArray[np.int64]:
+    return np.sort(np.random.default_rng(_SEED).permutation(rows)[:MAX_ROWS])
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
