@@ -1,5 +1,8 @@
 """The kinds that need a run: how it was trained, and what its network says."""
 
+import stat
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +18,7 @@ from train.pictures.subject import load_model, read_data
 
 GALLERY, GALLERY_COLUMNS = 9, 3
 PHOTO_SIDE = 480
+MOST_IMAGE_BYTES = 64 << 20
 
 
 def draw_curves(request: Request) -> Picture:
@@ -159,7 +163,7 @@ def _read_image(request: Request) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]
     if preprocessing is None:
         raise PictureError(f"{request.subject.name} takes a table, but --image gives an image; leave it out")
     try:
-        content = request.image.read_bytes()
+        content = _read_bytes(request.image)
         prepared = prepare_bytes(content, preprocessing)
         photo = decode_image(content)
     except OSError as error:
@@ -169,3 +173,16 @@ def _read_image(request: Request) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]
     photo = photo.convert("RGB")
     photo.thumbnail((PHOTO_SIDE, PHOTO_SIDE))
     return np.asarray(photo, dtype=np.uint8), prepared
+
+
+def _read_bytes(path: Path) -> bytes:
+    """Return a file's bytes; what may have no end, such as a device or a pipe, is not even opened."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise PictureError(f"{path} is no regular file, but an image file was expected; give one")
+    with path.open("rb") as file:
+        content = file.read(MOST_IMAGE_BYTES + 1)
+    if len(content) > MOST_IMAGE_BYTES:
+        raise PictureError(
+            f"{path} has more than {MOST_IMAGE_BYTES:,} bytes, which is the most of an image; give a smaller one"
+        )
+    return content
