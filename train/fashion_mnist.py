@@ -11,6 +11,7 @@ import numpy as np
 
 from train.dataset import DataError, Dataset, MissingDataError, Split, make_dataset
 from train.download import DownloadError, Source, download
+from train.one_at_a_time import one_at_a_time
 
 # Size in bytes and sha256 of the unpacked files. Source: zalandoresearch/fashion-mnist, whose .gz files have the md5
 # sums that torchvision.datasets.FashionMNIST checks.
@@ -50,7 +51,7 @@ def read_fashion_mnist(data_root: Path, download: bool = True) -> Dataset:
             raise MissingDataError(
                 f"Fashion-MNIST is not in {raw}; give --data-root where it is, or train once to download it"
             )
-        _download(raw, missing)
+        _download(raw)
     for name in FILES:
         _check(raw / name)
 
@@ -79,20 +80,13 @@ def _check(path: Path) -> None:
         )
 
 
-def _download(raw: Path, missing: list[str]) -> None:
+def _download(raw: Path) -> None:
     """Download and unpack beside the folder, check, then move: what is in it is whole. A broken download is kept."""
     staging = raw.parent / ".download"
     try:
-        staging.mkdir(parents=True, exist_ok=True)
-        for name in missing:
-            _download_archive(name, staging / f"{name}.gz")
-        for name in missing:
-            _unpack(staging / f"{name}.gz", staging / name)
-            _check(staging / name)
-        raw.mkdir(exist_ok=True)
-        for name in missing:
-            (staging / name).replace(raw / name)
-        shutil.rmtree(staging)
+        with one_at_a_time(raw.parents[1]):
+            # another process may have brought them meanwhile
+            _download_missing(raw, [name for name in FILES if not (raw / name).is_file()], staging)
     except (OSError, EOFError, zlib.error, ValueError) as error:
         _remove_empty(staging)
         reason = " ".join(str(error).split())
@@ -100,6 +94,19 @@ def _download(raw: Path, missing: list[str]) -> None:
             f"Fashion-MNIST is not in {raw} and cannot be downloaded ({reason}); "
             f"put the four unpacked files of {HOME} there, or give --data-root where they are"
         ) from error
+
+
+def _download_missing(raw: Path, missing: list[str], staging: Path) -> None:
+    staging.mkdir(parents=True, exist_ok=True)
+    for name in missing:
+        _download_archive(name, staging / f"{name}.gz")
+    for name in missing:
+        _unpack(staging / f"{name}.gz", staging / name)
+        _check(staging / name)
+    raw.mkdir(exist_ok=True)
+    for name in missing:
+        (staging / name).replace(raw / name)
+    shutil.rmtree(staging)
 
 
 def _download_archive(name: str, archive: Path) -> None:

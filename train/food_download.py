@@ -1,6 +1,7 @@
 """The archive of the photos of pizza, steak and sushi: downloaded, unpacked to one side, checked, then renamed."""
 
 import hashlib
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -9,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from train.dataset import DataError, MissingDataError
 from train.download import DownloadError, Source, download
+from train.one_at_a_time import one_at_a_time
 from train.recipes.food import FOOD_LABELS
 
 SOURCE = "https://github.com/mrdbourke/pytorch-deep-learning/raw/main/data/pizza_steak_sushi.zip"
@@ -18,6 +20,13 @@ SHA256 = "16630b95c82fff6f4f865dfa62e34506ea9fe0739b5e897344028231666b6cd8"
 MOST_ARCHIVE_BYTES = 64 << 20
 MOST_PHOTO_BYTES = 1 << 20
 MOST_PHOTOS = 400
+# The others of a zip file (bzip2, LZMA) have no part in the archive, and unpack more than they say before one can stop.
+METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+# What zipfile raises for damaged archives, as found by changing their bytes.
+_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+    *(EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError, OSError),
+)
 
 
 def download_food(folder: Path) -> None:
@@ -29,17 +38,23 @@ def download_food(folder: Path) -> None:
     """
     archive = folder.with_name(f".{folder.name}.zip")  # hidden: not to be mixed up with one that the user put there
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        download(Source(url=SOURCE, most_bytes=MOST_ARCHIVE_BYTES), archive)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
-            unpacked = Path(temporary) / folder.name
-            unpack(archive, unpacked)
-            unpacked.rename(folder)
+        with one_at_a_time(folder.parent):
+            if not folder.exists():  # another process may have brought it meanwhile
+                _bring(archive, folder)
     except (DownloadError, OSError) as error:
         raise MissingDataError(
             f"{folder} does not exist, and the photos cannot be downloaded ({' '.join(str(error).split())}); unpack "
             f"{SOURCE} into {folder}, or give --data-root where {folder.name} is"
         ) from error
+
+
+def _bring(archive: Path, folder: Path) -> None:
+    try:
+        download(Source(url=SOURCE, most_bytes=MOST_ARCHIVE_BYTES), archive)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
+            unpacked = Path(temporary) / folder.name
+            unpack(archive, unpacked)
+            unpacked.rename(folder)
     finally:
         archive.unlink(missing_ok=True)  # right, and unpacked by now; or wrong, and of no use
 
@@ -63,8 +78,15 @@ def unpack(archive: Path, folder: Path) -> None:
                         f"but at most {MOST_PHOTOS} different photos of at most {MOST_PHOTO_BYTES:,} bytes were "
                         "expected; it is not used"
                     )
+                if member.compress_type not in METHODS:
+                    raise DataError(
+                        f"the archive has {member.filename} packed by method {member.compress_type}, but stored or "
+                        "deflated members were expected; it is not used"
+                    )
                 photos[name] = packed.read(member)  # never more than the size that was just looked at
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except DataError:
+        raise
+    except _DAMAGE as error:
         raise DataError(f"the archive of photos cannot be unpacked: {error}; run again to download it anew") from error
     found = digest_photos(sorted(photos.items(), key=lambda item: _order(item[0])))
     if found != SHA256:

@@ -17,6 +17,8 @@ class ArchiveServer:
     """After how many bytes the next answers break off, one each."""
     knows_ranges: bool = True
     tells_length: bool = True
+    etag: str | None = None
+    knows_if_range: bool = True
     redirect: str | None = None
     asked: list[tuple[str, str | None]] = field(default_factory=list)
     """Path and Range header of each request."""
@@ -39,6 +41,8 @@ def serve_archives() -> Iterator[ArchiveServer]:
             if content is None:
                 self.send_error(404)
                 return
+            if state.knows_if_range and self.headers.get("If-Range", state.etag) != state.etag:
+                wanted = None
             begin = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and state.knows_ranges else 0
             if begin >= len(content) > 0:
                 self.send_response(416)
@@ -48,6 +52,8 @@ def serve_archives() -> Iterator[ArchiveServer]:
             self.send_response(206 if begin else 200)
             if begin:
                 self.send_header("Content-Range", f"bytes {begin}-{len(content) - 1}/{len(content)}")
+            if state.etag is not None:
+                self.send_header("ETag", state.etag)
             if state.tells_length:
                 self.send_header("Content-Length", str(len(content) - begin))
             self.end_headers()

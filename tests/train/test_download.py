@@ -2,23 +2,31 @@
 
 import gzip
 import hashlib
+import http.client
 import io
 import re
 import socket
+import subprocess
+import sys
+import urllib.request
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tests.conftest import ROOT
 from tests.train.archive_server import ArchiveServer, serve_archives
 from train import fashion_mnist, food_download
 from train.data import load_dataset
 from train.dataset import DataError, MissingDataError
-from train.download import ATTEMPTS, DownloadError, Source, download
+from train.download import ATTEMPTS, DownloadError, Source, _SafeRedirects, download
 from train.fashion_mnist import read_fashion_mnist
 from train.food import read_food
 from train.food_download import SHA256, digest_photos, unpack
+from train.one_at_a_time import one_at_a_time
 from train.recipes.registry import RECIPES
 
 CONTENT = bytes(range(256)) * 400
@@ -154,6 +162,86 @@ def test_only_https_is_downloaded_from(url: str, server: ArchiveServer, tmp_path
         download(source_of(server), tmp_path / "file")
 
 
+def test_https_is_never_left_not_even_for_this_machine() -> None:
+    def follow(begin: str) -> urllib.request.Request | None:
+        request = urllib.request.Request(begin)
+        headers = http.client.HTTPMessage()
+        return _SafeRedirects().redirect_request(request, io.BytesIO(), 302, "Found", headers, "http://localhost/file")
+
+    with pytest.raises(DownloadError, match=r"^http://localhost/file is not HTTPS, but only HTTPS is downloaded from"):
+        follow("https://example.com/file")
+    assert follow("http://127.0.0.1:1/file") is not None
+
+
+@pytest.mark.parametrize("knows_if_range", [True, False])
+def test_the_rest_of_a_changed_file_is_not_appended(
+    knows_if_range: bool, server: ArchiveServer, tmp_path: Path
+) -> None:
+    server.etag, server.breaks = '"first"', [1000] * ATTEMPTS
+    source = Source(url=f"{server.url}file", most_bytes=len(CONTENT))  # no digest: only the tag tells
+    with pytest.raises(DownloadError, match="broke off after 3,000 bytes"):
+        download(source, tmp_path / "file")
+    assert names(tmp_path) == ["file.partial", "file.partial.etag"]
+    server.files["/file"], server.etag, server.knows_if_range = CONTENT[::-1], '"second"', knows_if_range
+    download(source, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == CONTENT[::-1]
+    assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("tag", ['"same"', 'W/"weak"', "not quoted"])
+def test_a_file_with_any_tag_is_taken_up(tag: str, server: ArchiveServer, tmp_path: Path) -> None:
+    server.etag, server.breaks = tag, [70_000]
+    download(source_of(server), tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert server.asked == [("/file", None), ("/file", "bytes=70000-")]
+    assert names(tmp_path) == ["file"]
+
+
+# ---- two processes
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no lock of the kind")
+def test_one_process_at_a_time_is_in_a_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    code = (
+        "import sys; from pathlib import Path; from train.one_at_a_time import one_at_a_time\n"
+        "with one_at_a_time(Path(sys.argv[1])): (Path(sys.argv[1]) / 'second').touch()"
+    )
+    second: subprocess.Popen[str]
+    with one_at_a_time(tmp_path):
+        second = subprocess.Popen([sys.executable, "-c", code, tmp_path], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        assert second.stderr is not None
+        # said before it waits
+        assert second.stderr.readline() == f"another process downloads into {tmp_path}; waiting for it\n"
+        assert names(tmp_path) == []
+    assert second.communicate()[1] == ""
+    assert names(tmp_path) == ["second"]
+
+
+@pytest.mark.parametrize("what", ["photos", "Fashion-MNIST"])
+def test_what_another_process_brought_meanwhile_is_not_downloaded_again(
+    what: str, mirror: ArchiveServer, zip_server: ArchiveServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one comes between the look at the folder and the lock."""
+    first = True
+    read = read_fashion_mnist if what == "Fashion-MNIST" else lambda root: food_download.download_food(root / "photos")
+
+    @contextmanager
+    def after_another(folder: Path) -> Iterator[None]:
+        nonlocal first
+        if first:
+            first = False
+            read(tmp_path)
+            mirror.asked.clear()
+        with one_at_a_time(folder):
+            yield
+
+    for module in (food_download, fashion_mnist):
+        monkeypatch.setattr(module, "one_at_a_time", after_another)
+    read(tmp_path)
+    assert mirror.asked == []
+    assert names(tmp_path)
+
+
 # ---- Fashion-MNIST
 
 
@@ -262,9 +350,9 @@ PHOTOS = [
 ]
 
 
-def pack(members: dict[str, bytes]) -> bytes:
+def pack(members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
     target = io.BytesIO()
-    with zipfile.ZipFile(target, "w") as archive:
+    with zipfile.ZipFile(target, "w", method) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
     return target.getvalue()
@@ -335,6 +423,33 @@ def test_a_damaged_archive_is_named(content: bytes, expected: None, tmp_path: Pa
     with pytest.raises(DataError, match=r"^the archive of photos cannot be unpacked: .*; run again to download it"):
         unpack(tmp_path / "a.zip", tmp_path / "photos")
     assert names(tmp_path) == ["a.zip"]
+
+
+@pytest.mark.parametrize(
+    ("method", "number"),
+    [pytest.param(zipfile.ZIP_BZIP2, 12, id="bzip2"), pytest.param(zipfile.ZIP_LZMA, 14, id="lzma")],
+)
+def test_only_stored_and_deflated_members_are_unpacked(
+    method: int, number: int, expected: None, tmp_path: Path
+) -> None:
+    (tmp_path / "a.zip").write_bytes(pack(dict(PHOTOS), zipfile.ZIP_DEFLATED))
+    unpack(tmp_path / "a.zip", tmp_path / "deflated")
+    (tmp_path / "a.zip").write_bytes(pack(dict(PHOTOS), method))
+    with pytest.raises(DataError, match=rf"^the archive has .* packed by method {number}, but stored or deflated"):
+        unpack(tmp_path / "a.zip", tmp_path / "photos")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_any_damage_to_an_archive_is_one_sentence(method: int, expected: None, tmp_path: Path) -> None:
+    rng, content = np.random.default_rng(0), pack(dict(PHOTOS), method)
+    for _ in range(300):
+        damaged = bytearray(content)
+        for place in rng.integers(0, len(content), 3):
+            damaged[place] = rng.integers(256)
+        (tmp_path / "a.zip").write_bytes(damaged)
+        # what cannot be seen is an archive of the same photos
+        with suppress(DataError):
+            unpack(tmp_path / "a.zip", tmp_path / "photos")
 
 
 def test_a_member_that_lies_about_its_size_unpacks_no_more(expected: None, tmp_path: Path) -> None:
