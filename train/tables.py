@@ -96,14 +96,16 @@ def circles() -> tuple[Rows, Rows]:
     return _split(*make_circles(1000, noise=0.03, random_state=SCIKIT_SEED))
 
 
-def blobs() -> tuple[Rows, Rows]:
-    """Return four clouds of points, 800 and 200.
+def blobs(cluster_std: float = 1.5) -> tuple[Rows, Rows]:
+    """Return four clouds of points, 800 and 200; the narrower, the further apart.
 
     Source: notes 003, S7.
     """
     from sklearn.datasets import make_blobs
 
-    return _split(*make_blobs(n_samples=1000, n_features=2, centers=4, cluster_std=1.5, random_state=SCIKIT_SEED))
+    return _split(
+        *make_blobs(n_samples=1000, n_features=2, centers=4, cluster_std=cluster_std, random_state=SCIKIT_SEED)
+    )
 
 
 def house_prices() -> tuple[Rows, Rows]:

@@ -100,6 +100,14 @@ def test_blobs_are_those_of_the_notes() -> None:
     assert len(classes) == 800
 
 
+def test_blobs_can_be_narrower() -> None:
+    (wide, classes), _ = tables.blobs()
+    (narrow, same), _ = tables.blobs(cluster_std=1.0)
+    assert np.array_equal(classes, same)
+    spreads = [np.std(rows[classes == 0], axis=0).mean() for rows in (wide, narrow)]
+    assert spreads[1] == pytest.approx(spreads[0] / 1.5, rel=1e-3)
+
+
 def test_house_prices_become_the_columns_of_the_notes() -> None:
     recipe = RECIPES["house-prices"]
     (inputs, prices), _ = tables.house_prices()

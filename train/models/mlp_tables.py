@@ -32,12 +32,13 @@ class CirclesNet(nn.Module):
 
 
 class BlobsNet(nn.Module):
-    """Three linear layers, without activations: straight boundaries are all that separate clouds need.
+    """Three linear layers, as a rule without activations: straight boundaries are all that separate clouds need.
 
     Args:
         features: Columns of the table.
         hidden_units: Width of the first two layers.
         classes: How many classes there are.
+        relu: Whether a ReLU follows each of the first two: the notes' exercise.
 
     Shape:
         ``(batch, features)`` in, logits ``(batch, classes)`` out.
@@ -45,11 +46,13 @@ class BlobsNet(nn.Module):
     Source: notes 003, S7.
     """
 
-    def __init__(self, *, features: int, hidden_units: int, classes: int) -> None:
+    def __init__(self, *, features: int, hidden_units: int, classes: int, relu: bool = False) -> None:
         super().__init__()
         self.linear_layer_stack = nn.Sequential(
             nn.Linear(features, hidden_units),
+            *_activation(relu),
             nn.Linear(hidden_units, hidden_units),
+            *_activation(relu),
             nn.Linear(hidden_units, classes),
         )
 
@@ -57,3 +60,8 @@ class BlobsNet(nn.Module):
         """Compute the logits of one batch."""
         logits: Tensor = self.linear_layer_stack(inputs)
         return logits
+
+
+def _activation(relu: bool) -> list[nn.Module]:
+    """Return nothing, rather than an identity, where there is none: the names in the state dict count the layers."""
+    return [nn.ReLU()] if relu else []
