@@ -2,8 +2,9 @@
 
 import csv
 import importlib
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -108,8 +109,9 @@ class EpochMetrics:
     """One line of `metrics.csv`; means over rows. Accuracies are fractions in [0, 1], None for a regression.
 
     The training figures are of each batch before its step, those of the test and validation splits of the network
-    after the epoch. Losses are unweighted, also where the loss that is minimised is not. Of the last three, None: no
-    validation split, or written before it was recorded.
+    after the epoch. Losses are unweighted, also where the loss that is minimised is not; for early stopping and the
+    plateau schedule, ``validation_weighted_loss`` is that of the validation split weighted as in training. Of the last
+    four, None: no validation split, no class weights, or written before it was recorded.
     """
 
     epoch: int
@@ -121,6 +123,12 @@ class EpochMetrics:
     validation_loss: float | None = None
     validation_top1_accuracy: float | None = None
     learning_rate: float | None = None
+    validation_weighted_loss: float | None = None
+
+    @property
+    def choosing_loss(self) -> float | None:
+        """The loss to choose by: of the validation split, weighted where training is; None without such a split."""
+        return self.validation_loss if self.validation_weighted_loss is None else self.validation_weighted_loss
 
 
 def read_run(path: Path) -> Run:
@@ -138,7 +146,7 @@ def read_run(path: Path) -> Run:
         raise RunError(f"{path} has no {RECORD}, so it is no run; make one with `python -m train run RECIPE`")
     try:
         return msgspec.json.decode(record.read_bytes(), type=Run)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
         raise RunError(f"{record} is not valid: {error}; train again") from error
 
 
@@ -146,23 +154,38 @@ def read_metrics(path: Path) -> list[EpochMetrics]:
     """Read a run's `metrics.csv`, one record per epoch.
 
     Raises:
-        RunError: there is no run at the path, or its metrics are missing or malformed.
+        RunError: there is no run at the path, or its metrics are missing, malformed or not those of its record.
     """
-    read_run(path)
+    run = read_run(path)
     file = path / METRICS
     try:
         with file.open(encoding="utf-8", newline="") as lines:
             history = [
-                msgspec.convert({key: value or None for key, value in row.items()}, EpochMetrics, strict=False)
+                msgspec.convert({str(key): value or None for key, value in row.items()}, EpochMetrics, strict=False)
                 for row in csv.DictReader(lines)
             ]
     except FileNotFoundError:
         raise RunError(f"{file} is missing, but every run has one; train again") from None
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeDecodeError, csv.Error, OSError) as error:
         raise RunError(f"{file} is not valid: {error}; train again") from error
     if not history:
         raise RunError(f"{file} holds no epoch, but at least one was expected; train again")
+    _check_history(file, run, history)
     return history
+
+
+def _check_history(file: Path, run: Run, history: Sequence[EpochMetrics]) -> None:
+    if len(history) != run.epochs_done or not 1 <= run.kept_epoch <= run.epochs_done:
+        raise RunError(
+            f"{file} holds {len(history)} epochs, but {RECORD} records {run.epochs_done} and keeps epoch "
+            f"{run.kept_epoch}; train again"
+        )
+    for place, metrics in enumerate(history, start=1):
+        figures = [value for value in asdict(metrics).values() if value is not None]
+        if metrics.epoch != place or not all(map(math.isfinite, figures)):
+            raise RunError(
+                f"{file} is not valid: line {place + 1} is not epoch {place} with finite figures; train again"
+            )
 
 
 def kept_metrics(run: Run, history: Sequence[EpochMetrics]) -> EpochMetrics:
@@ -193,7 +216,9 @@ def build_network(factory: str, factory_args: dict[str, Any]) -> nn.Module:
     try:
         network = build(**factory_args)
     except (TypeError, RuntimeError, ValueError) as error:
-        raise RunError(f"factory {factory} cannot be called with {factory_args} ({error}); train again") from error
+        raise RunError(
+            f"factory {factory} cannot be called with {factory_args} ({error}); check factory_args"
+        ) from error
     if not isinstance(network, nn.Module):
         raise RunError(f"factory {factory} built a {type(network).__name__}, but a torch.nn.Module was expected")
     return network
@@ -210,7 +235,12 @@ def load_network(path: Path, run: Run) -> nn.Module:
     if not weights.is_file():
         raise RunError(f"{weights} is missing, but {RECORD} speaks of it; train again")
     try:
-        network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    except Exception as error:  # torch raises pickle, zip and runtime errors for a damaged file
-        raise RunError(f"{weights} does not fit {run.factory} ({error}); train again") from error
+        content = torch.load(weights, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises pickle, zip and runtime errors for a damaged file, with advice on code
+        raise RunError(f"{weights} is damaged: it is no file of tensors that can be read; train again") from error
+    try:
+        network.load_state_dict(content)
+    except Exception as error:  # whatever stands there instead of tensors raises what it raises
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        raise RunError(f"{weights} does not fit {run.factory} ({lines[-1]}); train again") from error
     return network.eval()

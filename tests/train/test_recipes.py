@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 import pytest
+from torch import nn
 
 from train.augment import AUGMENTATIONS
 from train.data import DATASETS
 from train.recipes.recipe import Recipe, RecipeError
 from train.recipes.registry import RECIPES, find_recipe
-from train.run import build_network
+from train.run import RunError, build_network
 
 EACH_RECIPE = pytest.mark.parametrize("recipe", [pytest.param(recipe, id=name) for name, recipe in RECIPES.items()])
 
@@ -57,6 +58,27 @@ def test_tinyvgg_is_the_one_of_the_notes() -> None:
     )
 
 
+def test_blobs_have_the_names_of_the_notes_and_relu_on_request() -> None:
+    """Source: notes 003, S7, and its exercise."""
+    recipe = RECIPES["blobs"]
+    plain = build_network(recipe.factory, recipe.factory_args)
+    assert list(plain.state_dict()) == [
+        f"linear_layer_stack.{index}.{kind}" for index in (0, 1, 2) for kind in ("weight", "bias")
+    ]
+    assert not any(isinstance(module, nn.ReLU) for module in plain.modules())
+    exercise = replace(recipe, factory_args={**recipe.factory_args, "relu": True})
+    bent = build_network(exercise.factory, exercise.factory_args)
+    layers = [type(module).__name__ for module in bent.get_submodule("linear_layer_stack").children()]
+    assert layers == ["Linear", "ReLU", "Linear", "ReLU", "Linear"]
+    assert [tensor.shape for tensor in bent.parameters()] == [tensor.shape for tensor in plain.parameters()]
+
+
+def test_wrong_factory_arguments_are_named() -> None:
+    recipe = RECIPES["blobs"]
+    with pytest.raises(RunError, match=r"BlobsNet cannot be called with .*'tanh': True.*; check factory_args$"):
+        build_network(recipe.factory, {**recipe.factory_args, "tanh": True})
+
+
 def test_digits_network_has_dropout() -> None:
     recipe = RECIPES["digits"]
     network = build_network(recipe.factory, recipe.factory_args)
@@ -91,6 +113,7 @@ def test_odd_image_size_is_refused(factory: str, sides: dict[str, int], message:
         pytest.param("digit", r"did you mean digits\?", id="near"),
         pytest.param("fashion_tinyvgg", r"did you mean fashion-tinyvgg\?", id="underscore"),
         pytest.param("zzz", "see `python -m train list`", id="far"),
+        pytest.param("nothing", "see `python -m train list`$", id="a-few-letters-in-common"),
     ],
 )
 def test_unknown_recipe_suggests_the_nearest(name: str, remedy: str) -> None:

@@ -62,6 +62,6 @@ def find_recipe(name: str) -> Recipe:
     recipe = RECIPES.get(name)
     if recipe is not None:
         return recipe
-    nearest = difflib.get_close_matches(name, RECIPES, n=1, cutoff=0.5)
+    nearest = difflib.get_close_matches(name, RECIPES, n=1, cutoff=0.6)
     remedy = f"did you mean {nearest[0]}?" if nearest else "see `python -m train list`"
     raise RecipeError(f"recipe {name!r} does not exist, but one of {', '.join(RECIPES)} was expected; {remedy}")
