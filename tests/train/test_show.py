@@ -103,8 +103,8 @@ def test_command_writes_the_picture_and_says_it_in_words(
     output = capsys.readouterr()
     picture = draw("confusion", run_of("blobs"))
     assert output.out == f"{picture}\n"
-    assert output.err == "picture: confusion-blobs.png\n"
-    assert (tmp_path / "confusion-blobs.png").read_bytes() == picture.png
+    assert output.err == "picture: pictures/confusion-blobs.png\n"
+    assert (tmp_path / "pictures" / "confusion-blobs.png").read_bytes() == picture.png
     out = Path("deep") / "layers.PNG"
     assert main(["show", "layers", "food-tinyvgg", "--out", str(out)]) == 0
     assert "280" in capsys.readouterr().out.splitlines()[3]
@@ -261,6 +261,19 @@ def test_trouble_with_own_images(run_of: Callable[[str], Path], tmp_path: Path) 
         draw("probabilities", path, image=text)
     with pytest.raises(PictureError, match=r"gone\.png cannot be read \(No such file or directory\); give an image"):
         draw("probabilities", path, image=tmp_path / "gone.png")
+    with pytest.raises(PictureError, match=r"^/dev/zero is no regular file, but an image file was expected; give one$"):
+        draw("probabilities", path, image=Path("/dev/zero"))
+    with pytest.raises(PictureError, match="is no regular file, but an image file was expected"):
+        draw("probabilities", path, image=tmp_path)
+    large = tmp_path / "large.png"
+    with large.open("wb") as file:
+        file.truncate(of_runs.MOST_IMAGE_BYTES + 1)
+    with pytest.raises(PictureError, match=r"large\.png has more than 67,108,864 bytes, which is the most of an image"):
+        draw("probabilities", path, image=large)
+    with large.open("wb") as file:
+        file.truncate(of_runs.MOST_IMAGE_BYTES)
+    with pytest.raises(PictureError, match="the 67,108,864 bytes are no image"):
+        draw("probabilities", path, image=large)
     with pytest.raises(PictureError, match="blobs takes a table, but --image gives an image; leave it out"):
         draw("probabilities", run_of("blobs"), image=text)
 

@@ -35,7 +35,7 @@ class ShowCommand:
     """Where data sets lie; $DATA_ROOT where that is set, else where a run read its data, else data."""
 
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """The PNG to write; KIND-SUBJECT.png unless given. An earlier one is replaced."""
+    """The PNG to write; pictures/KIND-SUBJECT.png unless given. An earlier one is replaced."""
 
     seed: int = 42
     """Decides which samples are drawn."""
@@ -56,7 +56,7 @@ def show(command: ShowCommand) -> int:
         try:
             root = command.data_root or (Path(os.environ["DATA_ROOT"]) if os.environ.get("DATA_ROOT") else None)
             picture = draw(command.kind, command.subject, image=command.image, data_root=root, seed=command.seed)
-            out = command.out or Path(f"{command.kind}-{Path(command.subject).resolve().name}.png")
+            out = command.out or Path("pictures") / f"{command.kind}-{Path(command.subject).resolve().name}.png"
             picture.write(out)
         except (PictureError, DataError, RunError) as error:
             return trouble(error)
