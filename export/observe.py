@@ -50,17 +50,19 @@ class _DataReads(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Observed:
-    """What the parts of a module do that no graph can hold.
+    """One run of a module, and what its parts did that no graph can hold.
 
     Attributes:
         random: The first random operation of each part that has one, by the part's name.
         data: The parts that read ``.data``.
+        outputs: What the module gave.
     """
 
     random: dict[str, str]
     data: tuple[str, ...]
+    outputs: Outputs
 
 
 def observe(module: nn.Module, inputs: Outputs) -> Observed:
@@ -79,11 +81,11 @@ def observe(module: nn.Module, inputs: Outputs) -> Observed:
     random, reads = _RandomOperations(stack), _DataReads(stack)
     try:
         with torch.no_grad(), random, reads:
-            module(*inputs)
+            outputs: Outputs = module(*inputs)
     finally:
         for handle in handles:
             handle.remove()
-    return Observed(random=random.found, data=tuple(dict.fromkeys(reads.found)))
+    return Observed(random=random.found, data=tuple(dict.fromkeys(reads.found)), outputs=outputs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -17,7 +17,7 @@ from export.observe import Outputs, first_difference, observe, unreached_paramet
 if TYPE_CHECKING:
     from export.write import Draft
 
-_ROWS = 4
+_ROWS = 2  # a row, and a neighbour
 _HOSTILE = 50.0  # times as large as the row that is judged
 _SEED = 71_993  # of what a factory draws: weights that are loaded afterwards cover it, constants do not
 # of two float64 sums in another order, far below what float32 shows; rows that mix differ by far more
@@ -52,8 +52,9 @@ def preflight(draft: "Draft") -> Findings:
     inputs = tuple(
         torch.from_numpy(np.array(draft.golden_inputs[spec.name][:_ROWS], order="C")) for spec in draft.inputs
     )
-    _check_operations(module, inputs)
-    outputs = _check_repeatable(module, inputs)
+    before = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    outputs = _check_operations(module, inputs)
+    _check_repeatable(module, inputs, outputs, buffers=before)
     notes = _check_rebuilt(draft, inputs, outputs, loose=loose) if draft.build else _unproven(loose)
     unreached = unreached_parameters(copy.deepcopy(module), inputs)
     if unreached:
@@ -76,7 +77,8 @@ def _check_evaluating(module: nn.Module, what: str) -> None:
         raise ExportError(f"{some(training)}: {what}")
 
 
-def _check_operations(module: nn.Module, inputs: Outputs) -> None:
+def _check_operations(module: nn.Module, inputs: Outputs) -> Outputs:
+    """Run a module and return its outputs, where nothing in it is random or hidden from torch.export."""
     with torch.random.fork_rng(devices=[]):
         try:
             found = observe(module, tuple(tensor.clone() for tensor in inputs))
@@ -97,11 +99,11 @@ def _check_operations(module: nn.Module, inputs: Outputs) -> None:
             f"{some(part_name(module, part) for part in found.data)}: .data is read in forward, which cuts weights off "
             "from what they learn, and which torch.export cannot follow; use the tensor itself, or detach()"
         )
+    return found.outputs
 
 
-def _check_repeatable(module: nn.Module, inputs: Outputs) -> Outputs:
-    """Run a module three times and check that nothing changes: answers, inputs, buffers, mode."""
-    before = {name: buffer.clone() for name, buffer in module.named_buffers()}
+def _check_repeatable(module: nn.Module, inputs: Outputs, outputs: Outputs, *, buffers: Mapping[str, Tensor]) -> None:
+    """Run a module twice more and check that nothing changes: answers, inputs, buffers, mode."""
     given = tuple(tensor.clone() for tensor in inputs)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         first: Outputs = module(*given)
@@ -111,20 +113,19 @@ def _check_repeatable(module: nn.Module, inputs: Outputs) -> Outputs:
                 "x = x * 2 instead of x.mul_(2)"
             )
         _check_evaluating(module, "switched back to training mode in forward; take train() out of it")
-        others = [module(*given) for _ in range(2)]
-    changed = [name for name, buffer in module.named_buffers() if name in before and not _equal(buffer, before[name])]
+        others: tuple[Outputs, ...] = (first, module(*given))
+    changed = [name for name, buffer in module.named_buffers() if name in buffers and not _equal(buffer, buffers[name])]
     if changed:
         raise ExportError(
             f"forward changes {some(changed)}, so an answer depends on the ones before, and a graph keeps nothing from "
             "run to run; make what it counts or averages fixed in eval()"
         )
-    if not all(_all_equal(first, other) for other in others):
+    if not all(_all_equal(outputs, other) for other in others):
         part = part_name(module, first_difference(module, given, given, same=_equal))
         raise ExportError(
             f"{part} gives other outputs for the same inputs when it is run again: forward draws random numbers, or "
-            " keeps something from run to run; make its answers depend on the inputs alone"
+            "keeps something from run to run; make its answers depend on the inputs alone"
         )
-    return first
 
 
 def _unproven(loose: tuple[str, ...]) -> tuple[str, ...]:
