@@ -1,13 +1,14 @@
 """Triton: a model repository around ``graph.onnx`` for NVIDIA's server, which runs it with ONNX Runtime, too."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
 from export.errors import ExportError
 from export.graph_job import GraphFile, GraphJob
 from export.onnx_graph import GRAPH, weights_path
-from serve.bundle import DType, TensorSpec
+from serve.bundle import NAME, DType, TensorSpec
 
 REPOSITORY = "triton"
 LABELS = "labels.txt"
@@ -27,11 +28,15 @@ def write_triton(job: GraphJob) -> tuple[GraphFile, ...]:
     """Write ``triton/NAME``: its configuration, its labels, and ``graph.onnx`` once more, where Triton looks for it.
 
     Raises:
-        ExportError: there is no ``graph.onnx``, or a label cannot stand in a file of one label a line.
+        ExportError: there is no ``graph.onnx``, the name is no folder's, or a label is not one line.
     """
     graph = job.folder / GRAPH
     if not graph.exists():
         raise ExportError(f"triton is made from {GRAPH}, which is not written; give --formats onnx triton")
+    if not re.fullmatch(NAME, job.name):
+        raise ExportError(
+            f"model name is {job.name!r}, but only letters, digits, '.', '_' and '-' may stand in it; give --name"
+        )
     model = job.folder / REPOSITORY / job.name
     version = model / "1"
     version.mkdir(parents=True)

@@ -107,6 +107,17 @@ def test_a_label_that_is_not_one_line_is_refused(label: str, tmp_path: Path) -> 
         write(job_of(tmp_path, labels=(*LABELS[:2], label)), "onnx", "triton")
 
 
+@pytest.mark.parametrize("name", ["../elsewhere", "", ".", "a/b", "a b"])
+def test_a_name_that_leads_elsewhere_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        ExportError,
+        match=r"model name is '.*', but only letters, digits, '\.', '_' and '-' may stand in it; give --name",
+    ):
+        write(job_of(tmp_path / "bundle", name=name), "onnx", "triton")
+    assert not (tmp_path / "bundle" / "triton").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
 def test_a_copy_is_made_where_there_are_no_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise OSError(95, "Operation not supported")
