@@ -1,5 +1,6 @@
 """Formats inside a bundle: what the manifest and the model card say of them, and that others can read it."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from export.formats import FORMATS
 from export.write import Draft, write_bundle
 from serve.bundle import BundleError, ImagePreprocessing, Provenance, read_bundle
 from serve.onnx_runner import OnnxRunner
+from tests.conftest import run_command
 from tests.export.graph_jobs import INPUTS, LABELS, OUTPUTS, ROWS, Small
 
 
@@ -109,3 +111,23 @@ def test_a_file_of_ones_own_among_tritons_is_not_lost(tmp_path: Path) -> None:
     (path / "triton" / "small" / "notes.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(ExportError, match=r"holds triton/small/notes\.txt, which is no part of the bundle"):
         write_bundle(path, draft_of(Small()), formats=("onnx", "triton"))
+
+
+@pytest.mark.slow
+def test_int8_of_the_clothes_loses_at_most_half_a_point_and_float16_nothing(
+    fashion_run: Path, data_root: Path, tmp_path: Path
+) -> None:
+    root = ("--data-root", str(data_root))
+    formats = ("onnx", "onnx-fp16", "onnx-int8")
+    run_command("export", str(fashion_run), "--out", "bundle", "--formats", *formats, *root, cwd=tmp_path)
+    run_command("evaluate", "parity", "bundle", *root, cwd=tmp_path)
+    certificate = json.loads((tmp_path / "bundle" / "certificate.json").read_text(encoding="utf-8"))
+    decisions = {
+        graph["graph"]: graph["reduced"]["decisions"] for graph in certificate["graphs"] if graph["reduced"] is not None
+    }
+    assert {name: entry["labelled_rows"] for name, entry in decisions.items()} == {
+        "graph.fp16.onnx": 10_000,
+        "graph.int8.onnx": 10_000,
+    }
+    assert abs(decisions["graph.fp16.onnx"]["accuracy_drop"]) <= 0.0005
+    assert decisions["graph.int8.onnx"]["accuracy_drop"] <= 0.005
