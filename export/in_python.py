@@ -1,0 +1,62 @@
+"""From a module that is at hand, in a notebook or a script, to its bundle."""
+
+import warnings
+from pathlib import Path
+
+from torch import nn
+
+from export.errors import ExportError
+from export.formats import FORMATS
+from export.own_inputs import InputSettings, Interpolation
+from export.own_model import OwnModel, draft_of_network
+from export.own_outputs import OutputSettings
+from export.write import write_bundle
+from serve.bundle import Manifest
+
+
+def write_bundle_of(
+    module: nn.Module,
+    out: Path,
+    *,
+    inputs: tuple[str, ...],
+    labels: tuple[str, ...],
+    targets: tuple[str, ...],
+    outputs: tuple[str, ...],
+    columns: tuple[str, ...],
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    resize: int | None,
+    crop: int | None,
+    interpolation: Interpolation | None,
+    samples: Path | None,
+    formats: tuple[str, ...],
+    name: str | None,
+) -> Manifest:
+    """Write the bundle; see `export.bundle`."""
+    if not isinstance(module, nn.Module):
+        raise ExportError(f"module is a {type(module).__name__}, but a torch.nn.Module was expected; pass the network")
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown:
+        raise ExportError(f"formats has {unknown[0]!r}, but only {', '.join(FORMATS)} can be written; leave it out")
+    draft, notes = draft_of_network(
+        module,
+        OwnModel(
+            name=name if name is not None else out.name,
+            inputs=InputSettings(
+                inputs=inputs,
+                columns=columns,
+                mean=mean,
+                std=std,
+                resize=resize,
+                crop=crop,
+                interpolation=interpolation,
+            ),
+            outputs=OutputSettings(labels=labels, targets=targets, outputs=outputs),
+            samples=samples,
+        ),
+    )
+    found = list(notes)
+    manifest = write_bundle(out, draft, formats=formats, on_note=found.append)
+    for note in found:
+        warnings.warn(note, stacklevel=3)  # what notebooks show
+    return manifest
