@@ -48,6 +48,7 @@ class StudyCommand:
 
 def carry_out_study(command: StudyCommand) -> int:
     """Measure, print the table, write plot and result; return the exit code."""
+    from train.studies.record import check_out
     from train.studies.registry import STUDIES, StudyError, check_name
 
     if command.name == "list":
@@ -57,10 +58,14 @@ def carry_out_study(command: StudyCommand) -> int:
     limit_spinning()
     try:
         if command.name == "all":
+            _check_all(command)
             _carry_out_all(command)
         else:
             check_name(command.name)
-            _carry_out_one(command, command.name, command.out or Path("studies") / command.name)
+            _refuse_options_of_all(command)
+            folder = command.out or Path("studies") / command.name
+            check_out(folder)
+            _carry_out_one(command, command.name, folder)
     except (StudyError, OSError) as error:
         return trouble(error)
     except ModuleNotFoundError as error:
@@ -69,6 +74,31 @@ def carry_out_study(command: StudyCommand) -> int:
         print("stopped; what was carried out before is kept", file=sys.stderr)
         return 130
     return 0
+
+
+def _refuse_options_of_all(command: StudyCommand) -> None:
+    from train.studies.registry import StudyError
+
+    given = [name for name, value in (("--fresh", command.fresh), ("--page", command.page is not None)) if value]
+    if given:
+        raise StudyError(
+            f"{given[0]} was given with study {command.name}, but only `all` takes it; leave it out or name `all`"
+        )
+
+
+def _check_all(command: StudyCommand) -> None:
+    """Refuse before minutes of work what could not be written after them."""
+    from train.studies.record import check_folder, check_out
+    from train.studies.registry import STUDIES, StudyError
+
+    out = command.out or Path("studies")
+    check_folder(out)
+    for name in STUDIES:
+        check_out(out / name)
+    if command.page is not None:
+        if command.page.is_dir():
+            raise StudyError(f"{command.page} is a directory, but a file for the page was expected; add a name to it")
+        check_folder(command.page.parent)
 
 
 def _carry_out_all(command: StudyCommand) -> None:

@@ -1,5 +1,6 @@
 """Reading images once: batches, workers, pinned memory, persistent workers, resizing beforehand, and memory alone."""
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from train.studies.reading_claims import (
     UNPINNED,
     Key,
     Whole,
+    fastest_workers,
     grid_checks,
     whole_checks,
 )
@@ -56,7 +58,8 @@ def carry_out(*, quick: bool, data_root: Path) -> StudyResult:
     )
     name = "digits" + fallback if dataset.name == "digits" else "Fashion-MNIST"
     missing = () if any(label == PINNED for label, _, _ in timings) else _unpinned()
-    checks = (*grid_checks(timings, batches, workers), *whole_checks(whole))
+    checks, aims = grid_checks(timings, batches, workers, cores=count_cores()), whole_checks(whole)
+    fastest = fastest_workers(timings, batches[-1], workers)
     curves = [(ONLINE, number) for number in workers] + [(OFFLINE, workers[-2]), (MEMORY, 0)]
     return StudyResult(
         title=f"Reading {len(images):,} images of {name} at {SIZE}x{SIZE}, and all {len(dataset.train):,} as they are",
@@ -70,10 +73,14 @@ def carry_out(*, quick: bool, data_root: Path) -> StudyResult:
             f"the notes read 60,000 at a time, so that starting workers weighed less than with {len(images):,}; their "
             f"timer spans a new loader and one pass, so that persistent workers could show nothing, and "
             f"nothing was copied to a device, so that pinned memory could not either. All {len(dataset.train):,} "
-            f"images take {whole.loader:.3g} s through a DataLoader and {whole.floats:.3g} s from memory."
+            f"images take {whole.loader:.3g} s through a DataLoader and {whole.floats:.3g} s from memory. "
+            f"In batches of {batches[-1]}, {fastest} worker{'' if fastest == 1 else 's'} "
+            f"{'is' if fastest == 1 else 'are'} the fastest on {count_cores()} cores; of this project's own aims, "
+            f"{sum(bool(aim.holds) for aim in aims)} of {len(aims)} are reached."
         ),
         verdict=judge(checks),
         checks=checks,
+        aims=aims,
         curves=tuple(
             Curve(
                 label=label if label == MEMORY else f"{label}, {number} worker{'' if number == 1 else 's'}",
@@ -85,6 +92,11 @@ def carry_out(*, quick: bool, data_root: Path) -> StudyResult:
         axes=("batch size", "images per second"),
         log_scale=(True, True),
     )
+
+
+def count_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _read(*, quick: bool, data_root: Path) -> tuple[data.Dataset, str]:
@@ -147,7 +159,7 @@ def _read_whole(split: data.Split, course: Rows[Sample], *, workers: int, repeat
 
     def memory(*, as_float: bool) -> float:
         build = partial(InMemory, images, targets, WHOLE_BATCH, as_float=as_float)
-        return time_loader(build, repeats=repeats).later_pass_s
+        return time_loader(build, repeats=repeats, later=False).printed_s
 
     return Whole(
         loader=time_loader(partial(build_loader, course, WHOLE_BATCH, workers), repeats=repeats, later=False).printed_s,

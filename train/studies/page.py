@@ -56,9 +56,9 @@ def _section(record: Record, plot: str | None) -> str:
         f"- **The claim {result.verdict}.** Took {record.duration_s:.3g} s, from load average {record.load:.2f} on.",
         "",
     ]
-    if result.checks:
-        rows = [(check.what, check.notes, check.here, show_holds(check.holds)) for check in result.checks]
-        lines.append(_table(("claim by claim", "the notes", "here", "agrees"), rows))
+    for head, checks in result.comparisons:
+        rows = [(check.what, check.notes, check.here, show_holds(check.holds)) for check in checks]
+        lines.append(_table(head, rows))
     if len(result.rows) <= MOST_ROWS:
         lines += [f"{result.title}:", "", _table(result.columns, _cells(result))]
     if plot is not None:

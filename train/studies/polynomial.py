@@ -10,6 +10,7 @@ from train.studies.result import Cell, Curve, StudyResult, as_verdict
 
 DEGREES = (1, 3, 20)
 FEW, MANY, TEST = 21, 1000, 1000
+LEAST_DRAWN = 1e-30  # in the place of 0, which a logarithmic axis has not
 
 
 def carry_out(*, quick: bool, data_root: Path) -> StudyResult:  # noqa: ARG001 - every study takes the same
@@ -40,7 +41,7 @@ def carry_out(*, quick: bool, data_root: Path) -> StudyResult:  # noqa: ARG001 -
             Curve(
                 label=f"degree {degree}, {label}",
                 x=sizes,
-                y=tuple(max(losses[degree, size][split], 1e-12) for size in sizes),
+                y=tuple(losses[degree, size][split] or LEAST_DRAWN for size in sizes),
                 dashed=label == "train",
             )
             for degree in DEGREES

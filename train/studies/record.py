@@ -4,14 +4,17 @@ import hashlib
 import os
 import platform
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
 
-from train.studies.result import StudyResult
+from train.studies.registry import StudyError
+from train.studies.result import PLOT, StudyResult
 
 RECORD = "result.json"
-_NO_PART_OF_A_STUDY = {"registry.py", "record.py", "page.py"}
+FILES = {RECORD, PLOT, f".{RECORD}.partial", f".{PLOT}.partial"}
+PACKAGE = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +39,45 @@ class Record:
 
 
 def fingerprint(name: str, *, quick: bool, data_root: Path) -> str:
-    """Return a digest over the studies' source, the form, and which files of Fashion-MNIST there are."""
-    digest = hashlib.sha256(f"{name} {quick}".encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        if path.name not in _NO_PART_OF_A_STUDY:
-            digest.update(path.read_bytes())
+    """Return a digest over the package's source, torch's version, the form, and which files of Fashion-MNIST there are.
+
+    Of the whole package: a study imports models, losses and readers, and what it imports may be changed.
+    """
+    digest = hashlib.sha256(f"{name} {quick} {version('torch')}".encode())
+    for path in sorted(PACKAGE.rglob("*.py")):
+        digest.update(f"{path.relative_to(PACKAGE).as_posix()} {path.stat().st_size}\n".encode())
+        digest.update(path.read_bytes())
     for path in sorted((data_root / "FashionMNIST" / "raw").glob("*-ubyte")):
         digest.update(f"{path.name} {path.stat().st_size}".encode())
     return digest.hexdigest()
+
+
+def check_folder(folder: Path) -> None:
+    """Check that a folder is there or can be made, and can be written into.
+
+    Raises:
+        StudyError: a file stands in the way, or nothing may be written there.
+    """
+    place = folder.absolute()
+    while not place.exists() and not place.is_symlink():
+        place = place.parent
+    if not place.is_dir():
+        raise StudyError(f"{place} is a file or a broken link, but a folder was expected there; give another place")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise StudyError(f"{place} cannot be written to, but a study is to write below it; give another place")
+
+
+def check_out(folder: Path) -> None:
+    """Check, before a study is carried out, that a folder is free for its plot and result.
+
+    Raises:
+        StudyError: it cannot be written to, or it holds something that is no study.
+    """
+    check_folder(folder)
+    if folder.is_dir():
+        stray = sorted({entry.name for entry in folder.iterdir()} - FILES)
+        if stray:
+            raise StudyError(f"{folder} holds {stray[0]}, which is no part of a study; give another --out")
 
 
 def describe_machine() -> str:

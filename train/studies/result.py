@@ -67,6 +67,7 @@ class StudyResult:
         axes: Labels of x and y.
         log_scale: Which axes are logarithmic.
         checks: Single figures of the notes beside ours, where there are several.
+        aims: What this project sets itself, beside what was measured; no part of the verdict on the notes.
     """
 
     title: str
@@ -79,6 +80,14 @@ class StudyResult:
     axes: tuple[str, str]
     log_scale: tuple[bool, bool] = (False, False)
     checks: tuple[Check, ...] = ()
+    aims: tuple[Check, ...] = ()
+
+    @property
+    def comparisons(self) -> tuple[tuple[tuple[str, str, str, str], tuple[Check, ...]], ...]:
+        """Return headings and checks of the tables of single figures, those that there are."""
+        notes = ("claim by claim", "the notes", "here", "agrees")
+        aims = ("this project's own aims", "aim", "here", "reached")
+        return tuple((head, checks) for head, checks in ((notes, self.checks), (aims, self.aims)) if checks)
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -122,11 +131,11 @@ def show_result(result: StudyResult) -> Group:
     for row in result.rows:
         table.add_row(*map(show_cell, row))
     tables = [table]
-    if result.checks:
-        checks = Table("claim by claim", "the notes", "here", "agrees", title_justify="left", box=box.SIMPLE_HEAD)
-        for check in result.checks:
-            checks.add_row(check.what, check.notes, check.here, show_holds(check.holds))
-        tables.append(checks)
+    for head, checks in result.comparisons:
+        single = Table(*head, title_justify="left", box=box.SIMPLE_HEAD)
+        for check in checks:
+            single.add_row(check.what, check.notes, check.here, show_holds(check.holds))
+        tables.append(single)
     lines = (("the notes", result.claim), ("measured", result.finding), ("the claim", result.verdict))
     return Group(*tables, *(Text(f"{label}: {text}") for label, text in lines))
 
