@@ -11,7 +11,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from sklearn.metrics import confusion_matrix
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from torch import nn
 
 from serve.bundle import Feature
@@ -21,7 +21,7 @@ from train.models.image_input import ImageInput
 from train.models.inputs import build_input
 from train.models.mlp_tables import BlobsNet, CirclesNet
 from train.pictures.boundary import Points, class_leads, draw_boundary, make_plane, shade
-from train.pictures.confusion import count_confusions, draw_confusion, largest_confusions, say_confusion
+from train.pictures.confusion import count_confusions, draw_confusion, largest_confusions, say_confusion, score_classes
 from train.pictures.draw import DRAW
 from train.pictures.fit import Predicted, curve_places, draw_fit, draw_predicted_against_true, say_fit
 from train.pictures.gallery import draw_gallery, draw_nothing, say_predictions, worst_first
@@ -119,8 +119,22 @@ def test_confusion_shows_counts_and_shares_of_rows() -> None:
         "  cat for cow: 300 of 1,500 (20.0%)",
         "  cow for cat: 5 of 20 (25.0%)",
         "  cow for dog: 5 of 20 (25.0%)",
+        "class  precision  recall      F1",
+        "cat       0.9959  0.8000  0.8872",
+        "dog       0.0000       -  0.0000",
+        "cow       0.0323  0.5000  0.0606",
     ]
     assert say_confusion(np.diag([3, 4]), ["a", "b"]).splitlines()[1] == "none is taken for another"
+
+
+def test_scores_of_classes_are_those_of_scikit_learn() -> None:
+    rng = np.random.default_rng(1)
+    truth, predicted = rng.integers(0, 5, size=(2, 300))
+    scores = score_classes(count_confusions(truth, predicted, 5))
+    expected = precision_recall_fscore_support(truth, predicted)[:3]
+    assert np.allclose(scores, np.transpose(expected))
+    assert not np.allclose(scores[:, 0], scores[:, 1])
+    assert np.isnan(score_classes(np.diag([3, 0]))[1]).all()
 
 
 @pytest.mark.parametrize("classes", [1, 2, 10, 20, 21, 100])
@@ -152,7 +166,7 @@ def test_predictions_are_marked_by_colour_and_by_sign() -> None:
     titles, colours, lines = say_predictions(answers_of([0, 2], [0.9, 0.5]), np.array([0, 1]), ["cat", "dog", "cow"])
     assert titles == ["✓ Pred: cat | 90.0%\nTruth: cat", "✗ Pred: cow | 50.0%\nTruth: dog"]
     assert colours == [RIGHT, WRONG]
-    assert lines == ["✓ Pred: cat | Truth: cat | 0.9000", "✗ Pred: cow | Truth: dog | 0.5000"]
+    assert lines == ["✓ Pred: cat | Truth: cat | 90.0%", "✗ Pred: cow | Truth: dog | 50.0%"]
 
 
 @pytest.mark.parametrize(("count", "columns"), [(1, 1), (1, 4), (2, 3), (9, 3), (16, 4), (24, 6)])
@@ -179,6 +193,16 @@ def test_long_and_odd_labels_stay_in_their_panel() -> None:
     assert first.get_title().count("\n") == 2
     assert second.get_title() == titles[1]  # no formula
     assert first.title.get_window_extent().width <= first.bbox.width * 1.1
+
+
+def test_signs_that_no_font_has_are_named() -> None:
+    images, sign = np.zeros((2, 4, 4, 1), dtype=np.uint8), "\U000f8fe0"  # of no script: for private use
+    picture = render(draw_gallery(images, [f"a {sign}", f"{sign} b"], columns=2), "two images")
+    assert picture.text == f"two images\nthe picture shows boxes for {sign}: no font here has these signs"
+    assert render(draw_gallery(images, ["a", "✓ b"], columns=2), "two images").text == "two images"
+    many = [chr(0xF8F00 + index) for index in range(12)]
+    text = render(draw_gallery(images, ["".join(many[:6]), "".join(many[6:])], columns=2), "").text
+    assert text == f"the picture shows boxes for {' '.join(many[:10])} and 2 more: no font here has these signs"
 
 
 def test_a_grid_of_one_is_no_special_case() -> None:
@@ -276,7 +300,7 @@ def test_boundary_is_what_the_network_says_of_each_place(classes: int) -> None:
     figure = draw_boundary(plane, answers, [points, points], labels=labels, names=["a", "b"])
     assert readable(figure)[0] == 1200
     axes = figure.axes[1]
-    assert axes.get_title() == "test: 75.00% of 40 points right"
+    assert axes.get_title() == "test: 75.00% of 40 points right, by the kept weights"
     assert np.allclose(axes.images[0].get_array(), shade(answers.probabilities).reshape(21, 21, 3))
     assert axes.images[0].origin == "lower"
     drawn = [np.asarray(part.get_offsets()) for part in axes.collections if part.get_label() in labels]
@@ -429,6 +453,8 @@ def test_bars_are_the_greatest_probabilities(classes: int) -> None:
     widths = [patch.get_width() for patch in bars.patches]  # type: ignore[attr-defined]
     assert np.allclose(widths, np.sort(values)[::-1][:12])
     assert (f"{classes - 12} classes more" in bars.get_xlabel()) == (classes > 12)
+    assert bars.get_xlim() == (0, 1)  # a probability is no more
+    assert [text.get_text() for text in bars.texts] == [f"{value:.4f}" for value in np.sort(values)[::-1][:12]]
 
 
 # --- layers ----------------------------------------------------------------------------------------------------------

@@ -132,7 +132,9 @@ def test_accuracy_is_that_of_the_run(run_of: Callable[[str], Path]) -> None:
     accuracy = read_run(run_of("digits")).metrics["test_top1_accuracy"]
     assert draw("confusion", run_of("digits")).text.startswith(f"{accuracy:.2%} of 360 test rows right")
     accuracy = read_run(run_of("circles-v2")).metrics["test_top1_accuracy"]
-    assert f"test: {accuracy:.2%} of 200 points right" in draw("boundary", run_of("circles-v2")).text
+    assert (
+        f"test: {accuracy:.2%} of 200 points right, by the kept weights" in draw("boundary", run_of("circles-v2")).text
+    )
     assert draw("confusion", run_of("circles-v2")).text.startswith(f"{accuracy:.2%} of 200 test rows right")
 
 
@@ -142,7 +144,7 @@ def test_rows_set_aside_are_not_shown_as_trained_on(tmp_path: Path) -> None:
     assert fitted is not None
     write_run(tmp_path / "run", fitted.run, fitted.weights, fitted.history)
     assert draw("boundary", tmp_path / "run").text.startswith("train: ")
-    assert "of 600 points right\ntest: " in draw("boundary", tmp_path / "run").text
+    assert "of 600 points right, by the kept weights\ntest: " in draw("boundary", tmp_path / "run").text
     assert "blobs: 600 training and 200 test rows" in draw("samples", tmp_path / "run").text
 
 
@@ -156,7 +158,7 @@ def test_errors_are_all_wrong_and_predictions_are_not_sorted(run_of: Callable[[s
     lines = draw("errors", run_of("digits")).text.splitlines()
     assert len(lines) == 10
     assert all(line.startswith("✗ Pred: ") for line in lines[1:])
-    sure = [float(line.rpartition("|")[2]) for line in lines[1:]]
+    sure = [float(line.rpartition("|")[2].rstrip("%")) for line in lines[1:]]
     assert sure == sorted(sure, reverse=True)
     random = draw("predictions", run_of("digits")).text.splitlines()
     assert sum(line.startswith("✓") for line in random) == int(random[0].split()[1])

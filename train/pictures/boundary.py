@@ -16,6 +16,10 @@ from train.pictures.predict import Answers
 MARGIN = 0.1
 MARGIN_SHARE = 0.02  # of the span, so that no point is cut in wide data
 STEPS = 201
+HINT = (
+    "measured on all points with the weights that the run kept; the training figures that a run prints are of each "
+    "batch before its step"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +59,9 @@ class Points:
 
     @property
     def title(self) -> str:
-        """Say how many are right."""
-        return f"{self.name}: {np.mean(self.predicted == self.class_index):.2%} of {len(self.features):,} points right"
+        """Say how many are right, and by which weights."""
+        share = np.mean(self.predicted == self.class_index)
+        return f"{self.name}: {share:.2%} of {len(self.features):,} points right, by the kept weights"
 
 
 def make_plane(features: NDArray[np.float32], *, steps: int = STEPS) -> Plane:

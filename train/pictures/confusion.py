@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from train.pictures.layout import FONT, SMALL, house_style, new_figure, shorten, thin
+from train.pictures.layout import FONT, SMALL, house_style, new_figure, row_lines, shorten, thin
 
 MOST_COUNTED = 20  # more classes than that leave no room for a number in each cell
 MOST_LABELS = 40
@@ -58,7 +58,7 @@ def draw_confusion(counts: NDArray[np.int64], labels: Sequence[str], *, title: s
 
 
 def say_confusion(counts: NDArray[np.int64], labels: Sequence[str]) -> str:
-    """Say how many rows are right, and name the commonest mistakes."""
+    """Say how many rows are right, name the commonest mistakes, and list precision, recall and F1 of each class."""
     rows = int(counts.sum())
     lines = [f"{counts.trace() / rows:.2%} of {rows:,} test rows right"]
     mistakes = largest_confusions(counts)
@@ -66,4 +66,16 @@ def say_confusion(counts: NDArray[np.int64], labels: Sequence[str]) -> str:
     for truth, predicted, count in mistakes:
         of = int(counts[truth].sum())
         lines.append(f"  {labels[truth]} for {labels[predicted]}: {count:,} of {of:,} ({count / of:.1%})")
-    return "\n".join(lines)
+    cells: list[tuple[str, ...]] = [("class", "precision", "recall", "F1")]
+    cells += [
+        (label, *("-" if value != value else f"{value:.4f}" for value in scores))
+        for label, scores in zip(labels, score_classes(counts), strict=True)
+    ]
+    return "\n".join([*lines, *row_lines(cells)])
+
+
+def score_classes(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return precision, recall and F1 of each class ``(classes, 3)``; NaN where there is nothing to divide by."""
+    right, true, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        return np.stack([right / predicted, right / true, 2 * right / (predicted + true)], axis=1)

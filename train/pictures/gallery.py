@@ -81,7 +81,7 @@ def say_predictions(
         mark = RIGHT_MARK if right else WRONG_MARK
         titles.append(f"{mark} Pred: {labels[predicted]} | {confidence:.1%}\nTruth: {labels[truth]}")
         colours.append(RIGHT if right else WRONG)
-        lines.append(f"{mark} Pred: {labels[predicted]} | Truth: {labels[truth]} | {confidence:.4f}")
+        lines.append(f"{mark} Pred: {labels[predicted]} | Truth: {labels[truth]} | {confidence:.1%}")
     return titles, colours, lines
 
 

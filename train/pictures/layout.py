@@ -1,10 +1,11 @@
 """How all pictures look: size, fonts, colours, and labels that fit."""
 
 import io
+import re
 import textwrap
 import unicodedata
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 
@@ -26,6 +27,8 @@ SMALL = 8.0  # the smallest there is
 RIGHT, WRONG = "#00694b", "#b3261e"  # green and red of different lightness; ✓ and ✗ say the same without colour
 RIGHT_MARK, WRONG_MARK = "✓", "✗"
 TRAIN, TEST, PREDICTED = "#1f4e9c", "#2b9348", "#c1121f"
+MISSING_GLYPH = re.compile(r"Glyph (\d+) .* missing from")
+MOST_SIGNS = 10
 MARKERS = "osD^vPX*<>"
 
 # Labels may be in any script; the first font that has a letter draws it.
@@ -129,11 +132,26 @@ def legend_below(figure: Figure, axes: Axes, *, most: int = 12) -> None:
 def render(figure: Figure, text: str) -> Picture:
     """Turn a figure into a picture; the same figure gives the same bytes."""
     target = io.BytesIO()
-    with warnings.catch_warnings():
-        # a letter that no installed font has is drawn as a box; the text has it
-        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         figure.savefig(target, format="png", dpi=DPI, metadata={"Software": None})
-    return Picture(png=target.getvalue(), text=text)
+    missing: dict[str, None] = {}
+    for warning in caught:
+        glyph = MISSING_GLYPH.match(str(warning.message))
+        if glyph is None:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+        else:
+            missing[chr(int(glyph[1]))] = None
+    return Picture(png=target.getvalue(), text="\n".join(filter(None, [text, _say_missing(missing)])))
+
+
+def _say_missing(letters: Iterable[str]) -> str:
+    """Say which letters no installed font has, so that the picture shows boxes; or nothing."""
+    signs = sorted(letters)
+    if not signs:
+        return ""
+    more = "" if len(signs) <= MOST_SIGNS else f" and {len(signs) - MOST_SIGNS} more"
+    return f"the picture shows boxes for {' '.join(signs[:MOST_SIGNS])}{more}: no font here has these signs"
 
 
 def number(value: float) -> str:

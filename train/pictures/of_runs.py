@@ -52,7 +52,8 @@ def draw_boundary(request: Request) -> Picture:
     )
     shares = np.bincount(answers.class_index, minlength=len(spec.labels)) / len(answers.class_index)
     areas = ", ".join(f"{label} {share:.0%}" for label, share in zip(spec.labels, shares, strict=True))
-    return render(figure, "\n".join([*(points.title for points in splits), f"of the plane shown: {areas}"]))
+    lines = [*(points.title for points in splits), f"of the plane shown: {areas}", boundary.HINT]
+    return render(figure, "\n".join(lines))
 
 
 def draw_fit(request: Request) -> Picture:
@@ -148,11 +149,12 @@ def draw_probabilities(request: Request) -> Picture:
         else:
             notes.append(f"test row {chosen[0]:,}: {points.say_row(row.inputs[0], subject.spec.features)}")
     values = answers.probabilities[0]
+    shown = [probabilities.show_probability(value) for value in values]
     doubt = probabilities.say_doubt(values, labels)
     notes = [note for note in (doubt, *notes) if note]
-    title = f"Pred: {labels[answers.class_index[0]]} | Prob: {answers.confidence[0]:.3f}{truth}"
+    title = f"Pred: {labels[answers.class_index[0]]} | Prob: {shown[answers.class_index[0]]}{truth}"
     figure = probabilities.draw_probabilities(images, values, labels, title=title, note="\n".join(notes))
-    bars = [f"  {labels[index]} {values[index]:.4f}" for index in np.argsort(-values, kind="stable")]
+    bars = [f"  {labels[index]} {shown[index]}" for index in np.argsort(-values, kind="stable")]
     return render(figure, "\n".join([title, *bars[: probabilities.MOST_BARS], *notes]))
 
 

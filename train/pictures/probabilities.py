@@ -28,6 +28,11 @@ def say_doubt(probabilities: NDArray[np.floating[Any]], labels: Sequence[str]) -
     return f"the model does not know: {labels[first]} and {labels[second]} are less than {CLOSE} apart"
 
 
+def show_probability(value: float) -> str:
+    """Return a probability as picture and text print it."""
+    return f"{value:.4f}"
+
+
 @house_style()
 def draw_probabilities(
     images: Sequence[tuple[str, NDArray[np.uint8]]],
@@ -58,10 +63,11 @@ def draw_probabilities(
     values = probabilities[order]
     bars.barh(places, values, color=[TRAIN, *["#9aa5b1"] * (len(order) - 1)])
     for place, value in zip(places, values, strict=True):
-        bars.text(value + 0.01, place, f"{value:.3f}", va="center")
+        # stands beyond the end of the axis where the bar is long
+        bars.text(value + 0.01, place, show_probability(value), va="center")
     bars.set_yticks(places, [wrap(labels[index], inches=1.6, lines=2) for index in order])
     bars.invert_yaxis()
-    bars.set_xlim(0, 1.13)
+    bars.set_xlim(0, 1)
     bars.set_xticks([0, 0.25, 0.5, 0.75, 1])
     left = len(probabilities) - len(order)
     bars.set_xlabel("probability" + (f"; {left} classes more are below" if left else ""))
