@@ -129,6 +129,7 @@ TABLES: dict[str, Callable[[], tuple[Rows, Rows]]] = {
     "polynomial": polynomial,
     "circles": circles,
     "blobs": blobs,
+    "blobs-narrow": lambda: blobs(cluster_std=1.0),
     "house-prices": house_prices,
 }
 

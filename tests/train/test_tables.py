@@ -28,6 +28,7 @@ def read(name: str) -> Dataset:
         pytest.param("polynomial", (100, 1), (100, 1), (100, 1), id="polynomial"),
         pytest.param("circles", (800, 2), (200, 2), (800,), id="circles"),
         pytest.param("blobs", (800, 2), (200, 2), (800,), id="blobs"),
+        pytest.param("blobs-narrow", (800, 2), (200, 2), (800,), id="blobs-narrow"),
         pytest.param("house-prices", (4, 2), (4, 2), (4, 1), id="house-prices"),
     ],
 )
