@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from train.early_stopping import patience_is_spent
 from train.recipes.recipe import Recipe
 from train.run import CHECKPOINT, EpochMetrics, Run, RunError, read_metrics, read_run
 
@@ -66,16 +67,19 @@ def read_earlier(path: Path) -> Earlier:
         raise RunError(f"{file} is missing, so training cannot go on from there; train again without --resume")
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises pickle, zip and runtime errors for a damaged file, with advice on code
+        raise damaged(path, "it is no file of tensors and numbers that can be read") from error
+    try:
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']}, but {FORMAT} was expected")
         checkpoint = Checkpoint(
             network=dict(content["network"]), state=dict(content["state"]), best_weights=content["best_weights"]
         )
         epochs = int(checkpoint.state["epochs_done"])
-    except Exception as error:  # torch raises pickle, zip and runtime errors for a damaged file
+    except Exception as error:  # whatever stands there instead raises what it raises
         raise damaged(path, error) from error
-    if not len(history) == run.epochs_done == epochs:
-        raise damaged(path, f"it is of epoch {epochs}, {run.epochs_done} are recorded, {len(history)} measured")
+    if run.epochs_done != epochs:
+        raise damaged(path, f"it is of epoch {epochs}, but {run.epochs_done} are recorded")
     return Earlier(path=path, run=run, history=history, checkpoint=checkpoint)
 
 
@@ -113,7 +117,10 @@ def check_continues(recipe: Recipe, earlier: Earlier) -> None:
             f"{path} has schedule cosine, planned for {run.epochs} epochs, but {recipe.epochs} are asked for, which "
             "would have changed every one; train again without --resume"
         )
-    if run.stopped_early:
+    measured = all(metrics.choosing_loss is not None for metrics in earlier.history)
+    if run.patience is not None and not measured and not run.stopped_early:
+        raise RunError(f"{path} has patience {run.patience}, but an epoch without a validation loss; train again")
+    if run.stopped_early or patience_is_spent(earlier.history, run.patience):
         raise RunError(
             f"{path} stopped early after epoch {run.epochs_done}, when its patience of {run.patience} was spent; "
             "train again with a larger --patience"

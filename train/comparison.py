@@ -9,13 +9,27 @@ from train.diagnose import Diagnosis, diagnose_run
 from train.run import EpochMetrics, Run, RunError, kept_metrics, read_metrics, read_run
 
 # What is best where runs are compared, and whether more is better. Epochs, device and diagnosis have no best.
-BEST = {"test_top1_accuracy": max, "test_loss": min, "parameters": min, "duration_s": min}
+BEST = {
+    "validation_top1_accuracy": max,
+    "validation_loss": min,
+    "test_top1_accuracy": max,
+    "test_loss": min,
+    "parameters": min,
+    "duration_s": min,
+}
+_ACCURACIES = ("validation_top1_accuracy", "test_top1_accuracy")
+_LOSSES = ("validation_loss", "test_loss")
 # In what runs may differ, which figures that keeps from being compared, and how to say so.
 CONSEQUENCES = {
-    "tasks": (("test_top1_accuracy", "test_loss"), "their results answer different questions"),
-    "data": (("test_top1_accuracy", "test_loss"), "their results are of different test rows"),
-    "losses": (("test_loss",), "their losses are different figures"),
+    "tasks": ((*_ACCURACIES, *_LOSSES), "their results answer different questions"),
+    "data": ((*_ACCURACIES, *_LOSSES), "their results are of different test rows"),
+    "losses": (_LOSSES, "their losses are different figures"),
+    "validation rows": (
+        ("validation_top1_accuracy", "validation_loss"),
+        "their validation results are of different rows",
+    ),
     "devices": (("duration_s",), "their durations are of different machines"),
+    "epochs": (("duration_s",), "their durations are of more or less work"),
 }
 
 
@@ -30,6 +44,7 @@ class ComparedRun:
     test_top1_accuracy: float | None
     test_loss: float
     validation_loss: float | None
+    validation_top1_accuracy: float | None
     parameters: int
     duration_s: float
     device: str
@@ -75,9 +90,10 @@ def compare_runs(paths: Sequence[Path | str]) -> Comparison:
     _check_tasks(names, [run for run, _ in read])
     runs = tuple(_compared(name, run, history) for name, (run, history) in zip(names, read, strict=True))
     differences = _differences([run for run, _ in read])
-    notes = _notes([run for run, _ in read], differences)
+    best = _best(runs, differences)
+    notes = _notes([run for run, _ in read], differences, starred=any(figure.startswith("test_") for figure in best))
     chart = [ChartRun(name=name, run=run, history=history) for name, (run, history) in zip(names, read, strict=True)]
-    return Comparison(runs=runs, best=_best(runs, differences), notes=notes, png=draw_comparison(chart))
+    return Comparison(runs=runs, best=best, notes=notes, png=draw_comparison(chart))
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
@@ -105,6 +121,7 @@ def _compared(name: str, run: Run, history: Sequence[EpochMetrics]) -> ComparedR
         test_top1_accuracy=kept.test_top1_accuracy,
         test_loss=kept.test_loss,
         validation_loss=kept.validation_loss,
+        validation_top1_accuracy=kept.validation_top1_accuracy,
         parameters=run.parameters,
         duration_s=run.duration_s,
         device=run.device,
@@ -119,20 +136,40 @@ def _differences(runs: Sequence[Run]) -> dict[str, tuple[str, ...]]:
         "tasks": {run.task for run in runs},
         "data": {_data(run, runs) for run in runs},
         "losses": {run.loss for run in runs},
+        "validation rows": _validation_rows(runs),
         "devices": {run.device for run in runs},
+        "epochs": {str(run.epochs_done) for run in runs},
     }
-    return {name: tuple(sorted(found)) for name, found in kinds.items() if len(found) > 1}
+    # as numbers are sorted, not as words
+    return {
+        name: tuple(sorted(found, key=lambda text: (len(text) if name == "epochs" else 0, text)))
+        for name, found in kinds.items()
+        if len(found) > 1
+    }
 
 
-def _notes(runs: Sequence[Run], differences: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+def _notes(runs: Sequence[Run], differences: dict[str, tuple[str, ...]], *, starred: bool) -> tuple[str, ...]:
     notes = [
         f"the runs have different {name} ({', '.join(found)}), so {CONSEQUENCES[name][1]}"
         for name, found in differences.items()
+        if name != "epochs"  # a column says so
     ]
+    if starred:
+        notes.append(
+            "a star at a test figure is no basis for a choice, as the chosen run would look too good; "
+            "go by validation figures, which --validation 0.1 gives"
+        )
     stopped = sum(not run.finished for run in runs)
     if stopped:
         notes.append(f"{stopped} of the runs {'is' if stopped == 1 else 'are'} not finished")
     return tuple(notes)
+
+
+def _validation_rows(runs: Sequence[Run]) -> set[str]:
+    """Return which rows were set aside, in words; nothing where a run set none aside."""
+    if not all(run.validation for run in runs):
+        return set()
+    return {f"{run.validation:g} by seed {run.seed}" for run in runs}
 
 
 def _data(run: Run, runs: Sequence[Run]) -> str:

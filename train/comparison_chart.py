@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 DECADES = 2.0  # losses that span more are drawn on a logarithmic scale
+EPOCHS_APART = 20  # where one run has so many times the epochs of another, the epochs are, too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +67,15 @@ def _draw_curves(pair: Sequence["Axes"], runs: Sequence[ChartRun], ending: str, 
             epochs = [metrics.epoch for metrics in entry.history]
             axes.plot(epochs, values, color=f"C{index % 10}", label=entry.name, marker="o" if len(epochs) <= 20 else "")
         axes.set_title(f"{split} {label.split(',')[0]}")
-        axes.set_xlabel("epoch")
         axes.set_ylabel(label)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        lengths = [len(entry.history) for entry in runs]
+        if max(lengths) > EPOCHS_APART * min(lengths):
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter("{x:.0f}")
+            axes.set_xlabel("epoch, logarithmic")
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.set_xlabel("epoch")
         axes.grid(visible=True, alpha=0.3)
     if ending == "_loss" and min(everything) > 0 and math.log10(max(everything) / min(everything)) > DECADES:
         for axes in pair:

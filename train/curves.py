@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from train.run import CURVES, EpochMetrics, RunError, read_metrics
+from train.run import CURVES, EpochMetrics, Run, kept_metrics, read_metrics, read_run
 
 BARS = "▁▂▃▄▅▆▇█"
 TEXT_WIDTH = 48
 MARKERS = {"train": "o", "test": "s", "validation": "^"}
 SHORT_NAMES = {"validation": "valid"}
+PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +19,7 @@ class Curves:
     """The curves of one run; the last expression of a notebook cell shows them as a picture, `print` as text.
 
     Attributes:
-        png: The picture, the same bytes as `curves.png`.
+        png: The picture: that of `curves.png`, or drawn anew where that is missing or damaged.
         text: The same in characters.
     """
 
@@ -33,18 +34,29 @@ class Curves:
 
 
 def show_curves(run_path: Path | str) -> Curves:
-    """Read a run's curves, to be shown in a notebook or printed.
+    """Read a run's curves, to be shown in a notebook or printed; the picture is drawn anew where it is lost.
 
     Raises:
-        RunError: there is no run at the path, or it lacks its metrics or curves.
+        RunError: there is no run at the path, or it lacks its metrics.
     """
     path = Path(run_path)
-    history = read_metrics(path)
+    run, history = read_run(path), read_metrics(path)
     try:
         png = (path / CURVES).read_bytes()
-    except FileNotFoundError:
-        raise RunError(f"{path / CURVES} is missing, but every run has one; train again") from None
+    except OSError:
+        png = b""
+    if not (png.startswith(PNG_START) and png.endswith(PNG_END)):
+        png = draw_png(history, title=title_of(run, history), kept_epoch=run.best_epoch)
     return Curves(png=png, text=draw_text(history))
+
+
+def title_of(run: Run, history: Sequence[EpochMetrics]) -> str:
+    """Say in one line what a run is and how good it got."""
+    stopped = "" if run.finished else f", stopped after {run.epochs_done} of {run.epochs} epochs"
+    metrics = kept_metrics(run, history)
+    accuracy = metrics.test_top1_accuracy
+    result = f"test loss {metrics.test_loss:.4g}" if accuracy is None else f"{accuracy:.2%} of the test split right"
+    return f"{run.recipe or run.factory}: {result}{stopped}"
 
 
 def draw_png(history: Sequence[EpochMetrics], *, title: str, kept_epoch: int | None = None) -> bytes:

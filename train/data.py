@@ -32,6 +32,8 @@ def load_dataset(recipe: Recipe, data_root: Path, *, download: bool = True) -> D
     read = DATASETS.get(recipe.data)
     if read is None:
         raise DataError(f"recipe {recipe.name} has data {recipe.data!r}, but one of {', '.join(DATASETS)} was expected")
+    if data_root.exists() and not data_root.is_dir():
+        raise DataError(f"data root {data_root} is a file, but a folder was expected; give another --data-root")
     dataset = read(data_root, download)
     for split in (dataset.train, dataset.test):
         _check_split(recipe, dataset.name, split)

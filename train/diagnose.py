@@ -86,6 +86,8 @@ class _Curves:
     def __init__(self, history: Sequence[EpochMetrics]) -> None:
         validated = all(metrics.validation_loss is not None for metrics in history)
         self.name = "validation" if validated else "test"
+        weighted = any(metrics.validation_weighted_loss is not None for metrics in history)
+        self.chosen_by = "weighted validation loss" if weighted else f"{self.name} loss"
         self.epochs = [metrics.epoch for metrics in history]
         self.train = [metrics.train_loss for metrics in history]
         self.held_out = [getattr(metrics, f"{self.name}_loss") for metrics in history]
@@ -190,4 +192,4 @@ def _underfitting(curves: _Curves, chance: float | None) -> _Finding:
 def _kept(curves: _Curves, kept_epoch: int | None) -> str | None:
     if kept_epoch is None or kept_epoch == curves.epochs[-1]:
         return None
-    return f"early stopping kept epoch {kept_epoch}, the lowest of {curves.epochs[-1]} in {curves.name} loss"
+    return f"early stopping kept epoch {kept_epoch}, the lowest of {curves.epochs[-1]} in {curves.chosen_by}"

@@ -6,16 +6,16 @@ from train.run import EpochMetrics
 
 
 def best_epoch(history: Sequence[EpochMetrics]) -> int:
-    """Return the first epoch with the lowest validation loss.
+    """Return the first epoch with the lowest validation loss, weighted where training is.
 
     Raises:
         ValueError: an epoch has no validation loss, or there is no epoch.
     """
     losses = []
     for metrics in history:
-        if metrics.validation_loss is None:
+        if metrics.choosing_loss is None:
             raise ValueError(f"epoch {metrics.epoch} has no validation loss; the test split is not used to choose")
-        losses.append((metrics.validation_loss, metrics.epoch))
+        losses.append((metrics.choosing_loss, metrics.epoch))
     return min(losses)[1]
 
 

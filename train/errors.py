@@ -3,3 +3,7 @@
 
 class RunError(ValueError):
     """A run directory that is missing, unfinished or malformed."""
+
+
+class TrainingError(ValueError):
+    """Training that cannot go on."""

@@ -26,6 +26,7 @@ from train.device import DeviceChoice
 from train.early_stopping import best_epoch, patience_is_spent
 from train.initialise import initialise
 from train.loop import Stopped, TrainingError, Watcher, train
+from train.memory import memory_for
 from train.models.inputs import build_input
 from train.recipes.recipe import Recipe
 from train.record import record_run
@@ -63,6 +64,7 @@ def fit(
     save: Callable[[Fitted], None] | None = None,
     save_every_s: float = 30.0,
     say: Callable[[str], None] = lambda _: None,
+    begin: Callable[[], None] = lambda: None,
 ) -> Fitted | None:
     """Train a recipe.
 
@@ -77,6 +79,7 @@ def fit(
         save: Is given an unfinished run at the end of an epoch, so that a crash loses little.
         save_every_s: The least time between two calls of ``save``.
         say: Is given one sentence where the data is not as it should be.
+        begin: Is called once, when all that can be refused beforehand was not.
 
     Returns:
         The trained network, or None if it was stopped before an epoch was whole.
@@ -84,8 +87,8 @@ def fit(
     Raises:
         DataError: the data is missing, damaged, or not what the earlier run saw.
         RunError: the recipe does not go on with the earlier run, or its checkpoint is damaged.
-        TrainingError: the training or validation loss is NaN or infinite, the device has too little memory, or torch's
-            default device was changed.
+        TrainingError: a loss is NaN or infinite, the device has too little memory, or torch's default device was
+            changed.
     """
     start = time.perf_counter()
     _check_default_device()
@@ -98,10 +101,10 @@ def fit(
             f"{earlier.run.data.sha256[:12]}…; give the --data-root it was trained from, or train again"
         )
     dataset, validation = _set_aside(recipe, dataset)
-    _say_unevenness(recipe, dataset, say)
-    network = _build(recipe, choice, threads=earlier.run.threads if earlier else recipe.threads)
-    input_module = build_input(recipe.features, recipe.mean, recipe.std).to(choice.device)
-    state = TrainingState(network, recipe, rows=len(dataset.train), device=choice.device)
+    with memory_for(choice.device, f"the network of {recipe.parameters:,} numbers", "give --device cpu"):
+        network = _build(recipe, choice, threads=earlier.run.threads if earlier else recipe.threads)
+        input_module = build_input(recipe.features, recipe.mean, recipe.std).to(choice.device)
+        state = TrainingState(network, recipe, rows=len(dataset.train), device=choice.device)
     history: list[EpochMetrics] = []
     best_weights: dict[str, Tensor] | None = None
     duration_s = 0.0
@@ -109,6 +112,8 @@ def fit(
         _restore(network, state, earlier)
         history, best_weights = list(earlier.history), earlier.checkpoint.best_weights
         duration_s = earlier.run.duration_s
+    begin()
+    _say_unevenness(recipe, dataset, say)
 
     def collect(checkpoint: Checkpoint, *, finished: bool) -> Fitted:
         run = record_run(
@@ -131,8 +136,13 @@ def fit(
     epochs = train(
         network, input_module, dataset, recipe, watcher=watcher, stop=stop, validation=validation, state=state
     )
+    batch = f"batch_size {recipe.batch_size or len(dataset.train)}"
     try:
-        for metrics in epochs:
+        while True:
+            with memory_for(choice.device, batch, "give a smaller --batch-size, or --device cpu"):
+                metrics = next(epochs, None)
+            if metrics is None:
+                break
             history.append(metrics)
             weights = _copy_weights(network)
             if recipe.patience is not None and best_epoch(history) == metrics.epoch:
@@ -145,11 +155,6 @@ def fit(
                 saved = time.perf_counter()
     except Stopped:
         finished = False
-    except torch.OutOfMemoryError as error:
-        raise TrainingError(
-            f"{choice.device} has no memory for batch_size {recipe.batch_size or len(dataset.train)} "
-            f"({str(error).splitlines()[0]}); give a smaller --batch-size, or --device cpu"
-        ) from error
     return None if checkpoint is None else collect(checkpoint, finished=finished)
 
 

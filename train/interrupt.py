@@ -12,12 +12,13 @@ class StopRequest:
     """Remembers the signal that asked for a stop. Call it to ask whether one did.
 
     Before it is first asked nobody would notice a request, and after a second signal somebody is in a hurry: both
-    raise KeyboardInterrupt at once.
+    raise KeyboardInterrupt at once. While it is `shielded`, nothing does.
     """
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
         self._watched = False
+        self._shielded = False
 
     def __call__(self) -> bool:
         """Return whether a signal asked for a stop."""
@@ -33,8 +34,17 @@ class StopRequest:
         """Handle a signal."""
         again = self.signal_number is not None
         self.signal_number = number
-        if again or not self._watched:
+        if (again or not self._watched) and not self._shielded:
             raise KeyboardInterrupt
+
+    @contextmanager
+    def shielded(self) -> Iterator[None]:
+        """Let no signal interrupt the block: the last state is being written, and nothing else would keep it."""
+        self._shielded = True
+        try:
+            yield
+        finally:
+            self._shielded = False
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -13,16 +14,14 @@ from torch.nn import functional
 from train.augment import AUGMENTATIONS, Augmentation
 from train.balance import balanced_weights
 from train.dataset import Dataset, Split
+from train.errors import TrainingError as TrainingError  # part of this module's contract
+from train.memory import memory_for
 from train.recipes.recipe import Loss, Recipe
 from train.run import EpochMetrics
 from train.schedule import advance
 from train.state import TrainingState
 
 EVALUATION_BATCH = 500
-
-
-class TrainingError(ValueError):
-    """Training that cannot go on."""
 
 
 class Stopped(Exception):  # noqa: N818 - it is no error: somebody asked for it
@@ -90,16 +89,13 @@ def mean_loss(outputs: Tensor, targets: Tensor, loss: Loss, class_weights: Tenso
         outputs: ``(batch, classes)``, ``(batch, 1)`` for binary-cross-entropy, or ``(batch, targets)``.
         targets: Class indices ``(batch,)``, or values ``(batch, targets)``.
         loss: Which one.
-        class_weights: Of each class, ``(classes,)``; a mean over rows is then one over their weights. A binary loss
-            weighs the rows of class 1 by the quotient of the two, and those of class 0 by 1.
+        class_weights: Of each class, ``(classes,)``: what the loss of a row is multiplied by before the mean. It is one
+            over the rows, not over their weights: those would fall out of a batch of one row.
     """
-    if loss == "cross-entropy":
-        return functional.cross_entropy(outputs, targets, weight=class_weights)
-    if loss == "binary-cross-entropy":
-        positive = None if class_weights is None else class_weights[1] / class_weights[0]
-        return functional.binary_cross_entropy_with_logits(
-            outputs[:, 0], targets.to(outputs.dtype), pos_weight=positive
-        )
+    if class_weights is not None:
+        return (class_weights[targets] * _loss_of_rows(outputs, targets, loss, reduction="none")).mean()
+    if loss in {"cross-entropy", "binary-cross-entropy"}:
+        return _loss_of_rows(outputs, targets, loss, reduction="mean")
     if outputs.shape != targets.shape:
         raise TrainingError(
             f"the network gives {list(outputs.shape)}, but targets are {list(targets.shape)}; both would be broadcast"
@@ -107,6 +103,12 @@ def mean_loss(outputs: Tensor, targets: Tensor, loss: Loss, class_weights: Tenso
     if loss == "l1":
         return functional.l1_loss(outputs, targets)
     return functional.mse_loss(outputs, targets) * (0.5 if loss == "half-mse" else 1)
+
+
+def _loss_of_rows(outputs: Tensor, targets: Tensor, loss: Loss, *, reduction: str) -> Tensor:
+    if loss == "cross-entropy":
+        return functional.cross_entropy(outputs, targets, reduction=reduction)
+    return functional.binary_cross_entropy_with_logits(outputs[:, 0], targets.to(outputs.dtype), reduction=reduction)
 
 
 def train(
@@ -136,12 +138,15 @@ def train(
         The metrics of each epoch to come, weighted by rows; the network is in evaluation mode.
 
     Raises:
-        TrainingError: the training or validation loss is NaN or infinite.
+        TrainingError: a loss is NaN or infinite, or memory runs out.
         Stopped: ``stop`` returned True; the network is somewhere within the epoch.
     """
     device = next(input_module.buffers()).device
-    rows, test = to_device(dataset.train, device), to_device(dataset.test, device)
-    held_out = None if validation is None else to_device(validation, device)
+    with memory_for(
+        device, f"the {len(dataset.train) + len(dataset.test):,} rows of {dataset.name}", "give --device cpu"
+    ):
+        rows, test = to_device(dataset.train, device), to_device(dataset.test, device)
+        held_out = None if validation is None else to_device(validation, device)
     state = state or TrainingState(network, recipe, rows=len(rows.inputs), device=device)
     batch_size = recipe.batch_size or len(rows.inputs)
     augment = _augmentation(recipe, state.augmentation)
@@ -167,14 +172,15 @@ def train(
                 raise Stopped
         train_loss, train_accuracy = totals.means()
         _check_finite(train_loss, "training", epoch, recipe)
-        validation_loss, validation_accuracy = None, None
+        validation_loss, validation_accuracy, weighted_loss = None, None, None
         if held_out is not None:
-            validation_loss, validation_accuracy = evaluate(
-                network, input_module, held_out, loss=recipe.loss, stop=stop
-            )
+            measure = partial(evaluate, network, input_module, held_out, loss=recipe.loss, stop=stop)
+            validation_loss, validation_accuracy = measure()
             _check_finite(validation_loss, "validation", epoch, recipe)
+            if weights is not None:
+                weighted_loss, _ = measure(class_weights=weights)
         test_loss, test_accuracy = evaluate(network, input_module, test, loss=recipe.loss, stop=stop)
-        advance(state.schedule, validation_loss)
+        _check_finite(test_loss, "test", epoch, recipe)
         state.epochs_done = epoch
         metrics = EpochMetrics(
             epoch=epoch,
@@ -186,7 +192,9 @@ def train(
             validation_loss=validation_loss,
             validation_top1_accuracy=validation_accuracy,
             learning_rate=learning_rate,
+            validation_weighted_loss=weighted_loss,
         )
+        advance(state.schedule, metrics.choosing_loss)
         watcher.epoch_done(metrics)
         yield metrics
 
@@ -197,23 +205,28 @@ def evaluate(
     rows: Batches,
     *,
     loss: Loss = "cross-entropy",
+    class_weights: Tensor | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> tuple[float, float | None]:
     """Measure a network on a split; it is left in evaluation mode.
 
     Returns:
-        Mean loss and top-1 accuracy (None for a regression), each weighted by rows.
+        Mean loss and top-1 accuracy (None for a regression), each weighted by rows; the loss by classes, too, where
+        ``class_weights`` are given.
 
     Raises:
+        TrainingError: memory runs out.
         Stopped: ``stop`` returned True.
     """
     network.eval()
-    totals = Totals(rows.inputs.device)
-    with torch.inference_mode():
+    device = rows.inputs.device
+    totals = Totals(device)
+    at_once = f"{min(EVALUATION_BATCH, len(rows.inputs))} rows, which evaluation takes at once"
+    with memory_for(device, at_once, "give --device cpu"), torch.inference_mode():
         for first in range(0, len(rows.inputs), EVALUATION_BATCH):
             targets = rows.targets[first : first + EVALUATION_BATCH]
             outputs = network(input_module(rows.inputs[first : first + EVALUATION_BATCH]))
-            totals.add(mean_loss(outputs, targets, loss), outputs, targets)
+            totals.add(mean_loss(outputs, targets, loss, class_weights), outputs, targets)
             if stop():
                 raise Stopped
     return totals.means()

@@ -139,7 +139,11 @@ def _figures(loss: float, accuracy: float | None) -> str:
 
 def _kept(run: Run) -> str:
     early = f"; stopped early, {run.patience} epochs without a better one" if run.stopped_early else ""
-    return f"kept     epoch {run.best_epoch}, validation loss {run.metrics['validation_loss']:.4f}{early}"
+    weighted = run.metrics.get("validation_weighted_loss")
+    loss = f"validation loss {run.metrics['validation_loss']:.4f}"
+    if weighted is not None:
+        loss = f"weighted validation loss {weighted:.4f}"
+    return f"kept     epoch {run.best_epoch}, {loss}{early}"
 
 
 def _result(run: Run) -> str:

@@ -109,6 +109,7 @@ def _metrics(epoch: EpochMetrics, dataset: Dataset) -> dict[str, float]:
     figures |= {
         "validation_loss": epoch.validation_loss,
         "validation_top1_accuracy": epoch.validation_top1_accuracy,
+        "validation_weighted_loss": epoch.validation_weighted_loss,
     }
     return {name: value for name, value in figures.items() if value is not None}
 

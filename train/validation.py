@@ -18,7 +18,7 @@ def set_aside(split: Split, share: float, *, seed: int) -> tuple[Split, Split]:
         The rows to train on and the rows set aside, both in the order of the split.
 
     Raises:
-        DataError: one of the two would be empty.
+        DataError: one of the two would be empty, or a class would have no row left to train on.
     """
     wanted = round(share * len(split))
     if not 0 < wanted < len(split):
@@ -29,8 +29,14 @@ def set_aside(split: Split, share: float, *, seed: int) -> tuple[Split, Split]:
     chance = np.random.default_rng(seed)
     groups = _classes(split)
     chosen = np.zeros(len(split), dtype=bool)
-    for rows, count in zip(groups, _shares([len(rows) for rows in groups], wanted), strict=True):
-        chosen[chance.permutation(rows)[:count]] = True
+    if wanted > len(split) - len(groups):
+        raise DataError(
+            f"validation {share:g} of {len(split)} training rows is {wanted} rows, which leaves one of the "
+            f"{len(groups)} classes no row to train on; give a smaller --validation"
+        )
+    shuffled = [chance.permutation(rows) for rows in groups]
+    for rows, count in zip(shuffled, _shares([len(rows) for rows in groups], wanted, chance), strict=True):
+        chosen[rows[:count]] = True
     return _rows(split, ~chosen), _rows(split, chosen)
 
 
@@ -41,13 +47,19 @@ def _classes(split: Split) -> list[NDArray[np.intp]]:
     return [np.flatnonzero(split.targets == class_index) for class_index in np.unique(split.targets)]
 
 
-def _shares(counts: list[int], wanted: int) -> list[int]:
-    """Share ``wanted`` rows out in proportion to the counts, largest remainders first."""
-    exact = [count * wanted / sum(counts) for count in counts]
-    shares = [int(value) for value in exact]
-    by_remainder = sorted(range(len(counts)), key=lambda index: shares[index] - exact[index])
-    for index in by_remainder[: wanted - sum(shares)]:
-        shares[index] += 1
+def _shares(counts: list[int], wanted: int, chance: np.random.Generator) -> list[int]:
+    """Share ``wanted`` rows out in proportion to the counts, largest remainders first; each count keeps one.
+
+    Among equal remainders chance decides: the first class is not always the one that gives more.
+    """
+    total = sum(counts)
+    shares = [min(count * wanted // total, count - 1) for count in counts]
+    lots = chance.permutation(len(counts))
+    by_remainder = sorted(range(len(counts)), key=lambda index: (-(counts[index] * wanted % total), lots[index]))
+    while sum(shares) < wanted:
+        for index in by_remainder:
+            if sum(shares) < wanted and shares[index] < counts[index] - 1:
+                shares[index] += 1
     return shares
 
 

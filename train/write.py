@@ -1,9 +1,8 @@
 """Writing a run directory: whole or not at all, and never over something that is no run."""
 
 import csv
-import glob
 import io
-import os
+import math
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 
 from train.checkpoint import Checkpoint, encode_checkpoint
-from train.curves import draw_png
+from train.curves import draw_png, title_of
 from train.exchange import exchange
 from train.run import (
     CHECKPOINT,
@@ -26,32 +25,31 @@ from train.run import (
     EpochMetrics,
     Run,
     RunError,
-    kept_metrics,
     read_run,
 )
+from train.run_place import NEW, OLD, is_free, names_in, run_workplace
 
-TEMPORARY_LETTERS = 8  # that `tempfile` appends to a prefix
 FILES = {RECORD, STATE_DICT, METRICS, CURVES, CHECKPOINT}
 
 
 def check_out(path: Path, *, overwrite: bool) -> None:
-    """Check that a run may be written to a path, before hours are spent on training it.
+    """Check that a run may be written to a path, before hours are spent on training it; something is written to try.
 
     A path that is free, an empty directory and a run that was stopped are fine; a finished run needs ``overwrite``.
 
     Raises:
         RunError: something else stands there, or nothing can be written there.
     """
-    if path.is_dir() and not path.is_symlink():
-        if any(path.iterdir()):
-            _check_replaceable(path, overwrite=overwrite)
-    elif path.exists() or path.is_symlink():
-        raise RunError(f"{path} is a file or a link, but a directory for the run was expected; give another --out")
-    folder = path.absolute().parent
-    while not folder.exists():
-        folder = folder.parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise RunError(f"{folder} cannot be written to, but the run is to stand below it; give another --out")
+    folder = _check_place(path, overwrite=overwrite)
+    try:
+        # what a system says of its rights may be wrong: of /proc, of a quota, of a disk that is full
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".trial-") as trial:
+            (Path(trial) / "trial").write_bytes(bytes(4096))
+    except OSError as error:
+        raise RunError(
+            f"{folder} cannot be written to ({error.strerror or error}), but the run is to stand below it; "
+            "give another --out"
+        ) from error
 
 
 def write_run(
@@ -63,7 +61,7 @@ def write_run(
     checkpoint: Checkpoint | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write a run directory to a temporary sibling and rename it, so that a crash leaves the old one or none.
+    """Write a run directory beside its place and put it there, so that a crash leaves the old one or none.
 
     Args:
         path: The directory to make.
@@ -74,55 +72,71 @@ def write_run(
         overwrite: Whether a finished run that stands there may be replaced.
 
     Raises:
-        RunError: there is no epoch, or the path is taken or cannot be written.
+        RunError: there is no epoch, a figure is NaN or infinite, or the path is taken or cannot be written.
     """
     if not history:
         raise RunError(f"run {path} has no epoch, but at least one was expected; train it first")
-    check_out(path, overwrite=overwrite)
+    _check_figures(path, run, history)
+    _check_place(path, overwrite=overwrite)
+    place = path.resolve()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
-            fresh = Path(folder) / "new"
-            fresh.mkdir()
+        with run_workplace(place) as folder:
+            fresh = folder / NEW
             (fresh / STATE_DICT).write_bytes(_saved(dict(weights)))
             if checkpoint is not None:
                 (fresh / CHECKPOINT).write_bytes(_saved(encode_checkpoint(checkpoint)))
             (fresh / METRICS).write_text(_metrics_csv(history), encoding="utf-8", newline="")
-            (fresh / CURVES).write_bytes(draw_png(history, title=_title(run, history), kept_epoch=run.best_epoch))
+            (fresh / CURVES).write_bytes(draw_png(history, title=title_of(run, history), kept_epoch=run.best_epoch))
             # the record is written last: a directory with one is a run
             (fresh / RECORD).write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=2) + b"\n")
-            swap_directory(path, fresh, aside=Path(folder) / "old")
+            swap_directory(place, fresh, aside=folder / OLD)
     except OSError as error:
         raise RunError(f"run {path} cannot be written ({error}); free the place or give another --out") from error
 
 
+def _check_figures(path: Path, run: Run, history: Sequence[EpochMetrics]) -> None:
+    figures = {f"metrics {name}": value for name, value in run.metrics.items()}
+    for metrics in history:
+        figures |= {f"epoch {metrics.epoch} {name}": value for name, value in asdict(metrics).items()}
+    for name, value in figures.items():
+        if value is not None and not math.isfinite(value):
+            raise RunError(
+                f"run {path} has {name} {value}, but a finite number was expected, and it could not be read again; "
+                "train again with a smaller --learning-rate"
+            )
+
+
+def _check_place(path: Path, *, overwrite: bool) -> Path:
+    """Check what stands at a path; return the nearest folder above it."""
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise RunError(f"{path} is a file or a link, but a directory for the run was expected; give another --out")
+    if not is_free(path):
+        _check_replaceable(path, overwrite=overwrite)
+    folder = path.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise RunError(f"{folder} cannot be written to, but the run is to stand below it; give another --out")
+    return folder
+
+
 def _check_replaceable(path: Path, *, overwrite: bool) -> None:
+    names = names_in(path)
     try:
-        earlier = read_run(path)
-    except RunError:
-        raise RunError(f"{path} holds something that is no run, and it is left alone; give another --out") from None
-    stray = sorted({entry.name for entry in path.iterdir()} - FILES)
+        finished = read_run(path).finished
+    except RunError as error:
+        if not {RECORD, STATE_DICT} <= names:
+            raise RunError(f"{path} holds something that is no run, and it is left alone; give another --out") from None
+        if not overwrite:
+            raise RunError(f"{error}, with --overwrite to replace it, or give another --out") from None
+        finished = True
+    stray = sorted(names - FILES)
     if stray:
         raise RunError(
             f"{path} holds {stray[0]}, which is no part of a run and would be lost; move it or give another --out"
         )
-    if earlier.finished and not overwrite:
+    if finished and not overwrite:
         raise RunError(f"{path} holds a finished run; give --overwrite to replace it, or another --out")
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file to a temporary sibling and rename it, so that a crash leaves the old one or none.
-
-    Raises:
-        RunError: it cannot be written.
-    """
-    try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
-            fresh = Path(folder) / path.name
-            fresh.write_bytes(content)
-            fresh.replace(path)
-    except OSError as error:
-        raise RunError(f"{path} cannot be written ({error.strerror}); give another --out") from error
 
 
 def swap_directory(path: Path, fresh: Path, *, aside: Path) -> None:
@@ -140,37 +154,16 @@ def swap_directory(path: Path, fresh: Path, *, aside: Path) -> None:
         fresh.rename(path)
         return
     if exchange(path, fresh):
-        shutil.rmtree(fresh)
+        shutil.rmtree(fresh, ignore_errors=True)
         return
-    path.rename(aside)
     try:
+        path.rename(aside)
         fresh.rename(path)
-    except BaseException:
-        aside.rename(path)
+    except BaseException:  # a signal may be taken as either returns
+        if not path.exists() and aside.exists():
+            aside.rename(path)
         raise
-    shutil.rmtree(aside)
-
-
-def rescue_run(path: Path) -> None:
-    """Put a run back that a kill left aside while a newer one was put in its place, and clear away what kills left.
-
-    Nothing else may be writing that run.
-    """
-    leftovers = sorted(path.parent.glob(f".{glob.escape(path.name)}-{'?' * TEMPORARY_LETTERS}"))
-    for leftover in leftovers:
-        for candidate in (leftover / "new", leftover / "old"):
-            if not path.exists() and _is_run(candidate):
-                candidate.rename(path)
-    for leftover in leftovers:
-        shutil.rmtree(leftover)
-
-
-def _is_run(path: Path) -> bool:
-    try:
-        read_run(path)
-    except RunError:
-        return False
-    return True
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _saved(content: object) -> bytes:
@@ -185,11 +178,3 @@ def _metrics_csv(history: Sequence[EpochMetrics]) -> str:
     writer.writeheader()
     writer.writerows(asdict(metrics) for metrics in history)
     return text.getvalue()
-
-
-def _title(run: Run, history: Sequence[EpochMetrics]) -> str:
-    stopped = "" if run.finished else f", stopped after {run.epochs_done} of {run.epochs} epochs"
-    metrics = kept_metrics(run, history)
-    accuracy = metrics.test_top1_accuracy
-    result = f"test loss {metrics.test_loss:.4g}" if accuracy is None else f"{accuracy:.2%} of the test split right"
-    return f"{run.recipe or run.factory}: {result}{stopped}"

@@ -14,6 +14,7 @@ from train import data
 from train.balance import balanced_weights, count_classes, describe_unevenness
 from train.dataset import DataError, Dataset, Split, make_dataset
 from train.device import choose_device
+from train.early_stopping import best_epoch, patience_is_spent
 from train.fit import Fitted, fit
 from train.loop import evaluate, mean_loss, to_device, train
 from train.models.inputs import build_input
@@ -48,12 +49,40 @@ def test_unevenness_is_told_with_counts(counts: tuple[int, ...], uneven: bool) -
 def test_weighted_losses_are_torchs() -> None:
     torch.manual_seed(0)
     logits, targets, weights = torch.randn(9, 3), torch.arange(9) % 3, torch.tensor([0.5, 1.0, 4.0])
-    assert torch.equal(
-        mean_loss(logits, targets, "cross-entropy", weights), nn.CrossEntropyLoss(weight=weights)(logits, targets)
-    )
-    binary = mean_loss(logits[:, :1], targets.clamp(max=1), "binary-cross-entropy", weights[:2])
-    expected = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(2.0))(logits[:, 0], targets.clamp(max=1).float())
-    assert torch.equal(binary, expected)
+    summed = nn.CrossEntropyLoss(weight=weights, reduction="sum")(logits, targets)
+    torch.testing.assert_close(mean_loss(logits, targets, "cross-entropy", weights), summed / 9)
+    classes = targets.clamp(max=1)
+    binary = mean_loss(logits[:, :1], classes, "binary-cross-entropy", weights[:2])
+    expected = nn.BCEWithLogitsLoss(weight=weights[classes])(logits[:, 0], classes.float())
+    torch.testing.assert_close(binary, expected)
+
+
+@pytest.mark.parametrize("loss", ["cross-entropy", "binary-cross-entropy"])
+def test_balanced_weights_keep_the_scale_of_the_loss_and_reach_batches_of_one_row(loss: str) -> None:
+    split = of_counts(5, 15)
+    weights = torch.from_numpy(balanced_weights(split, LABELS[:2]))
+    logits, targets = torch.zeros(20, 1 if loss == "binary-cross-entropy" else 2), torch.from_numpy(split.targets)
+    torch.testing.assert_close(mean_loss(logits, targets, loss, weights), mean_loss(logits, targets, loss))
+    rows = [mean_loss(logits[[row]], targets[[row]], loss, weights) for row in range(20)]
+    assert rows[0] / rows[-1] == pytest.approx(3.0)
+    torch.testing.assert_close(torch.stack(rows).mean(), mean_loss(logits, targets, loss, weights))
+
+
+def test_early_stopping_and_plateau_go_by_the_weighted_validation_loss() -> None:
+    recipe = replace(RECIPES["blobs"], validation=0.25, patience=2, epochs=3, schedule="plateau")
+    choice = choose_device("cpu")
+    fitted = fit(replace(recipe, class_weights="balanced"), data_root=Path("x"), choice=choice, watcher=Quiet())
+    assert all(metrics.choosing_loss == metrics.validation_weighted_loss for metrics in fitted.history)
+    assert all(metrics.validation_weighted_loss != metrics.validation_loss for metrics in fitted.history)
+    assert fitted.run.metrics["validation_weighted_loss"] == fitted.history[-1].validation_weighted_loss
+    plain = fit(recipe, data_root=Path("x"), choice=choice, watcher=Quiet())
+    assert [metrics.validation_weighted_loss for metrics in plain.history] == [None] * 3
+    history = [
+        replace(metrics, validation_loss=loss, validation_weighted_loss=weighted)
+        for metrics, loss, weighted in zip(plain.history, (3.0, 2.0, 1.0), (1.0, 2.0, 3.0), strict=True)
+    ]
+    assert best_epoch(history) == 1
+    assert patience_is_spent(history, 2)
 
 
 @pytest.fixture

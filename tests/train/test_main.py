@@ -56,7 +56,9 @@ def test_answers_without_torch(arguments: list[str], tmp_path: Path) -> None:
         pytest.param(
             ["digits", "--validation", "2"], "error: recipe digits has validation 2.0, but a share", id="validation"
         ),
-        pytest.param(["fashion-tinyvgg", "--data-root", "file"], "error: Fashion-MNIST is not in file", id="no-data"),
+        pytest.param(["fashion-tinyvgg", "--data-root", "file"], "error: data root file is a file, but", id="no-data"),
+        pytest.param(["digits", "--threads", "5000"], "has threads 5000, but at most 1024 were", id="threads"),
+        pytest.param(["digits", "--batch-size", str(2**63)], "but it must be below 2**63; give a sm", id="batch-size"),
     ],
 )
 def test_trouble_is_one_sentence_and_exit_2(arguments: list[str], message: str, tmp_path: Path) -> None:
@@ -99,6 +101,7 @@ def test_short_run(tmp_path: Path) -> None:
     assert header == [
         *("epoch", "train_loss", "train_top1_accuracy", "test_loss", "test_top1_accuracy", "duration_s"),
         *("validation_loss", "validation_top1_accuracy", "learning_rate"),
+        "validation_weighted_loss",
     ]
     assert [line[:9] for line in result.stderr.splitlines()[1:]] == ["epoch 1/2", "epoch 2/2"]
     accuracy = f"{history[-1].test_top1_accuracy:.2%} of 360 test images right"

@@ -102,7 +102,7 @@ def test_command_takes_the_settings(tmp_path: Path, capsys: pytest.CaptureFixtur
     history = read_metrics(tmp_path / "run")
     assert [metrics.learning_rate for metrics in history] == pytest.approx([0.1, 0.1, 0.07, 0.07])
     assert all(metrics.validation_loss and metrics.validation_top1_accuracy for metrics in history)
-    assert "kept     epoch 4, validation loss" in capsys.readouterr().out
+    assert "kept     epoch 4, weighted validation loss" in capsys.readouterr().out
 
 
 def test_patience_without_a_validation_split_is_trouble(capsys: pytest.CaptureFixture[str]) -> None:

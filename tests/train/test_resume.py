@@ -16,11 +16,13 @@ from tests.train.histories import Quiet
 from train.__main__ import main
 from train.checkpoint import SETTINGS, read_earlier
 from train.device import choose_device
+from train.exchange import exchange
 from train.fit import Fitted, fit
 from train.recipes.recipe import Recipe
 from train.recipes.registry import RECIPES
 from train.run import EpochMetrics, Run, RunError, read_metrics, read_run
-from train.write import rescue_run, write_run
+from train.run_place import MARKER, rescue_run
+from train.write import write_run
 
 DIGITS = replace(RECIPES["digits"], epochs=3, batch_size=128)
 
@@ -182,18 +184,25 @@ def kill_within_epoch_3(self, epoch, totals, rows):
     if epoch == 3 and totals.rows > 300:
         kill()
 
-def kill_between_renames(path, fresh, *, aside):
-    if not path.exists():
-        fresh.rename(path)
-    else:
-        path.rename(aside)
+def rename_and_kill(self, target):
+    rename(self, target)
+    if self == out:
         kill()
 
+def exchange_and_kill(one, other):
+    assert exchange(one, other)
+    kill()
+
+out = Path(sys.argv[1])
+rename, exchange = Path.rename, train.write.exchange
 if sys.argv[2] == "within-an-epoch":
     TrainingProgress.batch_done = kill_within_epoch_3
+elif sys.argv[2] == "as-two-runs-change-places":
+    train.write.exchange = exchange_and_kill
 else:
-    train.write.swap_directory = kill_between_renames
-command = RunCommand(recipe="digits", out=Path(sys.argv[1]), epochs=4, batch_size=256, device="cpu")
+    train.write.exchange = lambda one, other: False
+    Path.rename = rename_and_kill
+command = RunCommand(recipe="digits", out=out, epochs=4, batch_size=256, device="cpu")
 sys.exit(run_recipe(command, save_every_s=0.0))
 """
 
@@ -203,18 +212,26 @@ def never_killed() -> Fitted:
     return train_recipe(replace(RECIPES["digits"], epochs=4, batch_size=256))
 
 
+def can_exchange(folder: Path) -> bool:
+    for name in ("one", "other"):
+        (folder / name).mkdir()
+    return exchange(folder / "one", folder / "other")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
-@pytest.mark.parametrize("place", ["within-an-epoch", "while-a-run-is-put-in-place"])
+@pytest.mark.parametrize("place", ["within-an-epoch", "between-two-renames", "as-two-runs-change-places"])
 def test_killed_run_is_finished_as_if_it_were_not(place: str, never_killed: Fitted, tmp_path: Path) -> None:
     out = tmp_path / "runs" / "digits"
+    if place == "as-two-runs-change-places" and not can_exchange(tmp_path):
+        pytest.skip("two directories cannot be exchanged here")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", SCRIPT, str(out), place]
     killed = subprocess.run(command, env=environment, capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    if place == "within-an-epoch":
-        assert (read_run(out).epochs_done, read_run(out).finished) == (2, False)
-    else:
+    if place == "between-two-renames":
         assert not out.exists()
+    else:
+        assert (read_run(out).epochs_done, read_run(out).finished) == (2, False)
     assert main(["run", "digits", "--resume", "--out", str(out)]) == 0
     assert [entry.name for entry in out.parent.iterdir()] == ["digits"]
     assert (read_run(out).epochs_done, read_run(out).finished) == (4, True)
@@ -228,19 +245,45 @@ def short() -> Fitted:
     return train_recipe(replace(RECIPES["line-parameters"], epochs=2))
 
 
-@pytest.mark.parametrize("places", [("old",), ("new", "old")], ids=["before-the-new-one", "before-the-old-one-goes"])
-def test_a_run_that_a_kill_left_aside_is_put_back(places: tuple[str, ...], short: Fitted, tmp_path: Path) -> None:
-    for place in places:
-        write(tmp_path / ".run-a_b1c2d3" / place, replace(short, run=replace(short.run, seed=len(place))))
-    half = tmp_path / ".run-00000000" / "new"
+def left_aside(folder: Path, name: str, fitted: Fitted, *, seed: int, age: int) -> None:
+    run = write(folder / name, replace(fitted, run=replace(fitted.run, seed=seed)))
+    (folder / MARKER).write_text("ours")
+    os.utime(run / "run.json", (2e9 - age, 2e9 - age))
+
+
+def test_the_newest_run_that_kills_left_aside_is_put_back(short: Fitted, tmp_path: Path) -> None:
+    left_aside(tmp_path / ".run.run-a_b1c2d3", "old", short, seed=1, age=300)
+    left_aside(tmp_path / ".run.run-b_b1c2d3", "old", short, seed=2, age=200)
+    left_aside(tmp_path / ".run.run-c_b1c2d3", "new", short, seed=3, age=100)
+    left_aside(tmp_path / ".run.run-d_b1c2d3", "old", short, seed=4, age=400)
+    half = tmp_path / ".run.run-00000000" / "new"
     half.mkdir(parents=True)
+    (half.parent / MARKER).write_text("ours")
     (half / "run.json").write_text('{"recipe": ')
-    (tmp_path / ".run-other-a_b1c2d3").mkdir()
     rescue_run(tmp_path / "run")
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".run-other-a_b1c2d3", "run"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run"]
     assert read_run(tmp_path / "run").seed == 3
-    rescue_run(tmp_path / "run")
-    assert read_run(tmp_path / "run").seed == 3
+
+
+def test_folders_that_only_bear_such_a_name_are_left_alone(short: Fitted, tmp_path: Path) -> None:
+    (tmp_path / ".run-thesis01").mkdir()
+    (tmp_path / ".run.run-thesis01").mkdir()
+    (tmp_path / ".run.run-thesis01" / "thesis.tex").write_text("years of work")
+    (tmp_path / ".run.run-aaaaaaaa").write_text("a file")
+    left_aside(tmp_path / ".run.run-b_b1c2d3", "old", short, seed=2, age=200)
+    mine = tmp_path / "run"
+    mine.mkdir()
+    (mine / "photo").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    rescue_run(mine)  # not even what is ours goes, while no run stands there
+    assert sorted(tmp_path.rglob("*")) == before
+    (mine / "photo").unlink()
+    (mine / ".DS_Store").write_text("")
+    rescue_run(mine)
+    assert read_run(mine).seed == 2
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [
+        *(".run-thesis01", ".run.run-aaaaaaaa", ".run.run-thesis01", "run")
+    ]
 
 
 # ---- what is refused
@@ -330,7 +373,7 @@ def record(out: Path, change: Callable[[Run], Run], short: Fitted) -> Path:
         ),
         pytest.param(
             lambda run: replace(run, epochs_done=1),
-            "checkpoint.pt is damaged (it is of epoch 2, 1 are recorded, 2 measured); train again without --resume",
+            "metrics.csv holds 2 epochs, but run.json records 1 and keeps epoch 1; train again",
             id="mixed-up",
         ),
     ],
@@ -340,7 +383,21 @@ def test_records_that_are_not_gone_on_from(
 ) -> None:
     out = record(tmp_path / "run", change, short)
     assert resume(out, "--epochs", "9", "--device", "cpu") == 2
-    assert message.format(out=out) in capsys.readouterr().err
+    [line] = capsys.readouterr().err.splitlines()
+    assert message.format(out=out) in line
+
+
+def test_patience_that_was_spent_in_the_last_planned_epoch_is_spent(tmp_path: Path) -> None:
+    recipe = replace(RECIPES["weight-decay-0"], validation=0.25, patience=3, epochs=60, learning_rate=0.02)
+    early = train_recipe(recipe)
+    planned = train_recipe(replace(recipe, epochs=early.run.epochs_done))
+    assert not planned.run.stopped_early
+    earlier = read_earlier(write(tmp_path / "run", planned))
+    with pytest.raises(RunError, match=r"stopped early after epoch \d+, when its patience of 3 was spent; train again"):
+        train_recipe(recipe, earlier=earlier)
+    one_less = train_recipe(replace(recipe, epochs=early.run.epochs_done - 1))
+    further = train_recipe(recipe, earlier=read_earlier(write(tmp_path / "less", one_less)))
+    assert same(further, early)
 
 
 def cut(file: Path) -> None:
@@ -371,14 +428,20 @@ def code(file: Path) -> None:
     torch.save({"format": print}, file)
 
 
-@pytest.mark.parametrize("damage", [cut, overwrite_with_text, drop_state, other_network, newer, code])
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [cut, empty, overwrite_with_text, drop_state, other_network, newer, code])
 def test_a_damaged_checkpoint_is_one_sentence(
     damage: Callable[[Path], None], short: Fitted, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = write(tmp_path / "run", short)
     damage(out / "checkpoint.pt")
     assert resume(out, "--epochs", "5") == 2
-    [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    [line] = capsys.readouterr().err.splitlines()  # and no announcement of a training before it
+    assert line.startswith("error: ")
+    assert "weights_only" not in line
     assert "checkpoint.pt is damaged (" in line
     assert line.endswith("; train again without --resume")
     assert read_run(out).epochs_done == 2

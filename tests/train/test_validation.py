@@ -40,13 +40,26 @@ def numbered(counts: list[int]) -> Split:
         pytest.param([100, 50, 50], 0.1, [10, 5, 5], id="even"),
         pytest.param([97, 51, 52], 0.1, [10, 5, 5], id="remainders"),
         pytest.param([99, 1], 0.5, [50, 0], id="one-row"),
-        pytest.param([3, 3, 3], 0.12, [1, 0, 0], id="few"),
+        pytest.param([90, 9, 1], 0.9, [82, 8, 0], id="last-rows-stay"),
     ],
 )
 def test_each_class_gives_its_share(counts: list[int], share: float, expected: list[int]) -> None:
     train, validation = set_aside(numbered(counts), share, seed=1)
     assert np.bincount(validation.targets, minlength=len(counts)).tolist() == expected
     assert (np.bincount(train.targets, minlength=len(counts)) + expected).tolist() == counts
+
+
+def test_among_equal_classes_the_seed_decides_which_gives_more() -> None:
+    gave = [np.bincount(set_aside(numbered([3, 3, 3]), 0.12, seed=seed)[1].targets, minlength=3) for seed in range(20)]
+    assert {tuple(counts) for counts in gave} == {(1, 0, 0), (0, 1, 0), (0, 0, 1)}
+
+
+def test_a_class_is_never_left_without_a_row_to_train_on() -> None:
+    train, _ = set_aside(numbered([5, 1, 1]), 4 / 7, seed=0)
+    assert np.bincount(train.targets).tolist() == [1, 1, 1]
+    message = r"validation 0.8 of 7 training rows is 6 rows, which leaves one of the 3 classes no row .* --validation$"
+    with pytest.raises(DataError, match=message):
+        set_aside(numbered([5, 1, 1]), 0.8, seed=0)
 
 
 def test_every_row_is_on_one_side_and_in_order() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 
 from train.curves import Curves, draw_text, show_curves
 from train.device import choose_device
+from train.exchange import exchange
 from train.fit import Fitted, fit
 from train.loop import Totals
 from train.recipes.registry import RECIPES
@@ -138,15 +140,118 @@ def test_reading_what_is_damaged(tmp_path: Path, fitted: Fitted) -> None:
     with pytest.raises(RunError, match="run does not exist, but a run directory was expected"):
         read_metrics(path)
     write(path, fitted)
+    whole = (path / "metrics.csv").read_bytes()
     (path / "metrics.csv").write_text("epoch,train_loss\n1,0.5\n")
     with pytest.raises(RunError, match=r"metrics.csv is not valid: .*missing required field"):
         read_metrics(path)
     (path / "metrics.csv").write_text("epoch,train_loss\n")
     with pytest.raises(RunError, match=r"metrics.csv holds no epoch"):
         read_metrics(path)
+    for damaged in (b"\xff\x00\xfe\x80" * 9, whole[:-30], whole + whole.splitlines()[-1] + b"\n"):
+        (path / "metrics.csv").write_bytes(damaged)
+        with pytest.raises(RunError, match=r"metrics.csv (is not valid: |holds [13] epochs, but run.json records 2)"):
+            read_metrics(path)
+    (path / "metrics.csv").write_bytes(whole.replace(b"\n2,", b"\n3,"))
+    with pytest.raises(RunError, match=r"metrics.csv is not valid: line 3 is not epoch 2 with finite figures"):
+        read_metrics(path)
     (path / "metrics.csv").unlink()
+    (path / "metrics.csv").mkdir()
+    with pytest.raises(RunError, match=r"metrics.csv is not valid: .*; train again"):
+        read_metrics(path)
+    (path / "metrics.csv").rmdir()
     with pytest.raises(RunError, match=r"metrics.csv is missing, but every run has one"):
         read_metrics(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80garbage", None], ids=["empty", "garbage", "truncated"])
+def test_damaged_weights_are_one_sentence(content: bytes | None, tmp_path: Path, fitted: Fitted) -> None:
+    write(tmp_path / "run", fitted)
+    file = tmp_path / "run" / "state_dict.pt"
+    file.write_bytes(file.read_bytes()[:-300] if content is None else content)
+    with pytest.raises(RunError) as caught:
+        load_network(tmp_path / "run", fitted.run)
+    expected = f"{file} is damaged: it is no file of tensors that can be read; train again"
+    assert str(caught.value) == expected
+
+
+def test_figures_that_could_not_be_read_again_are_not_written(tmp_path: Path, fitted: Fitted) -> None:
+    bad = replace(fitted, run=replace(fitted.run, metrics={"test_loss": float("nan")}))
+    with pytest.raises(RunError, match=r"run has metrics test_loss nan, but a finite number was expected"):
+        write(tmp_path / "run", bad)
+    bad = replace(fitted, history=(replace(fitted.history[0], test_loss=float("inf")), *fitted.history[1:]))
+    with pytest.raises(RunError, match=r"run has epoch 1 test_loss inf, but a finite number was expected"):
+        write(tmp_path / "run", bad)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unreadable_run_of_ours_can_be_replaced(tmp_path: Path, fitted: Fitted) -> None:
+    path = tmp_path / "run"
+    write(path, fitted)
+    (path / "run.json").write_text('{"recipe": "digits", "metrics": {"test_loss": null}}')
+    with pytest.raises(RunError, match=r"run.json is not valid: .*; train again, with --overwrite to replace it, or"):
+        write(path, fitted)
+    write(path, fitted, overwrite=True)
+    assert read_run(path) == fitted.run
+    (path / "run.json").write_text("{}")
+    (path / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match=r"run holds notes\.txt, which is no part of a run"):
+        write(path, fitted, overwrite=True)
+    (path / "state_dict.pt").unlink()
+    with pytest.raises(RunError, match="run holds something that is no run, and it is left alone"):
+        write(path, fitted, overwrite=True)
+
+
+def test_what_systems_leave_in_a_folder_is_no_hindrance(tmp_path: Path, fitted: Fitted) -> None:
+    path = tmp_path / "run"
+    path.mkdir()
+    (path / ".DS_Store").write_text("")
+    write(path, fitted)
+    (path / "Thumbs.db").write_text("")
+    write(path, fitted, overwrite=True)
+    assert sorted(entry.name for entry in path.iterdir()) == FILES
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc here")
+def test_out_where_nothing_can_be_made_is_refused_before_training() -> None:
+    with pytest.raises(RunError, match=r"/proc cannot be written to \(.*\), but the run is to stand below it; give"):
+        check_out(Path("/proc/nothing/run"), overwrite=False)
+
+
+def interrupted(step: Callable[..., object], *, after: int) -> Callable[..., object]:
+    """Return a step that a signal is taken in as it returns for the so-manieth time."""
+    calls = []
+
+    def run(*arguments: object) -> object:
+        result = step(*arguments)
+        calls.append(arguments)
+        if len(calls) == after:
+            raise KeyboardInterrupt
+        return result
+
+    return run
+
+
+@pytest.mark.parametrize("place", ["exchange", "first-rename", "second-rename", "put-back"])
+def test_a_signal_within_a_save_loses_neither_run(
+    place: str, tmp_path: Path, fitted: Fitted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run"
+    write(path, fitted)
+    fresh = replace(fitted, run=replace(fitted.run, seed=7))
+    if place == "exchange":
+        monkeypatch.setattr("train.write.exchange", interrupted(exchange, after=1))
+    else:
+        monkeypatch.setattr("train.write.exchange", lambda *_: False)
+        rename = interrupted(Path.rename, after=2 if place == "second-rename" else 1)
+        if place == "put-back":  # a second signal, as the old run is being put back
+            rename = interrupted(rename, after=1)
+        monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(KeyboardInterrupt):
+        write(path, fresh, overwrite=True)
+    monkeypatch.undo()
+    assert read_run(path).seed in {42, 7}
+    load_network(path, read_run(path))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run"]
 
 
 def test_curves_are_a_picture_in_a_notebook_and_text_in_a_terminal(tmp_path: Path, fitted: Fitted) -> None:
@@ -160,9 +265,14 @@ def test_curves_are_a_picture_in_a_notebook_and_text_in_a_terminal(tmp_path: Pat
     assert struct.unpack(">II", png[16:24]) == (1200, 480)
     assert str(curves) == draw_text(fitted.history)
     assert "png=" not in repr(curves)
+    for content in (None, b"", b"no picture", png[:500]):
+        (path / "curves.png").unlink(missing_ok=True)
+        if content is not None:
+            (path / "curves.png").write_bytes(content)
+        assert show_curves(path).png == png
     (path / "curves.png").unlink()
-    with pytest.raises(RunError, match=r"curves.png is missing, but every run has one; train again"):
-        show_curves(path)
+    (path / "curves.png").mkdir()
+    assert show_curves(path).png == png
 
 
 def metrics(epoch: int, loss: float, accuracy: float) -> EpochMetrics:

@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from train.commands.trouble import trouble
 from train.extra import explain_missing
+from train.pictures.picture import Picture, PictureError, check_name
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,14 +23,17 @@ PIPE_WIDTH = 1000  # wider than any table: a pipe gets whole lines
 WIDE = 120  # columns that the whole table takes
 NAME_WIDTH = 12
 LONGEST_WORD = len("underfitting")
+PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareCommand:
     """Compare runs: accuracy, loss, time, parameters, diagnosis; a table, and a chart of their curves.
 
-    The best of each column is marked with a star. Runs on different data are compared with a note that says so;
-    regressions are not compared with classifications. Figures are those of the epoch whose weights the run holds.
+    The best of each column is marked with a star; seconds have one only where all trained for as many epochs. Choose
+    by the validation figures, which are shown where all runs have them: chosen by the test split, a run looks better
+    than it is. Runs on different data are compared with a note that says so; regressions are not compared with
+    classifications. Figures are those of the epoch whose weights the run holds.
 
     Exit 0: compared; 2: trouble, in one sentence.
     """
@@ -38,7 +42,7 @@ class CompareCommand:
     """Run directories, two at least."""
 
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("comparison.png")
-    """The chart to write; a PNG, over one that stands there."""
+    """The chart to write; it replaces an earlier PNG, and nothing else."""
 
     json: bool = False
     """Print JSON instead of the table, for machines."""
@@ -49,12 +53,12 @@ def compare(command: CompareCommand) -> int:
     try:
         from train.comparison import compare_runs
         from train.run import RunError
-        from train.write import write_file
 
         try:
+            _check_out(command.out)
             comparison = compare_runs(command.runs)
-            write_file(command.out, comparison.png)
-        except RunError as error:
+            Picture(png=comparison.png, text="").write(command.out)
+        except (RunError, PictureError) as error:
             return trouble(error)
     except ModuleNotFoundError as error:
         return trouble(explain_missing(error))
@@ -66,6 +70,15 @@ def compare(command: CompareCommand) -> int:
         _print_table(comparison)
     print(f"chart    {command.out}", file=sys.stderr)
     return 0
+
+
+def _check_out(path: Path) -> None:
+    check_name(path)
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        if file.read(len(PNG_START)) != PNG_START:
+            raise PictureError(f"{path} is no PNG, and it is left alone; give another --out")
 
 
 def _as_json(comparison: "Comparison") -> str:
@@ -99,14 +112,27 @@ def _table(comparison: "Comparison", *, narrow: bool) -> "Table":
     if not narrow:
         table.add_column("recipe")
     between = "\n" if narrow else " "
-    titles = ["epochs", *([f"test{between}accuracy"] if has_accuracy else []), f"test{between}loss", "parameters"]
-    for title in (*titles, "seconds"):
+    splits = ["valid." if narrow else "validation", "test"] if _has_validation(comparison) else ["test"]
+    kinds = ["accuracy", "loss"] if has_accuracy else ["loss"]
+    # where it is narrow, a validation split takes the place of what is least asked for
+    dropped = narrow and _has_validation(comparison)
+    results = [f"{split}{between}{kind}" for split in splits for kind in kinds]
+    for title in ("epochs", *results, *([] if dropped else ["parameters"]), "seconds"):
         table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("device", no_wrap=True)
+    if not dropped:
+        table.add_column("device", no_wrap=True)
     table.add_column("diagnosis", min_width=LONGEST_WORD)
     for run in comparison.runs:
         names = [_broken(run)] if narrow else [run.run, run.recipe or "-"]
-        table.add_row(*map(escape, names), *_figures(run, comparison), run.device, run.diagnosis.verdict)
+        parameters, device = ([], []) if dropped else ([_marked(run, comparison, "parameters", "{:,}")], [run.device])
+        cells = [
+            _epochs(run),
+            *_results(run, comparison),
+            *parameters,
+            _marked(run, comparison, "duration_s", "{:.1f}"),
+            *device,
+        ]
+        table.add_row(*map(escape, names), *cells, run.diagnosis.verdict)
     return table
 
 
@@ -117,17 +143,26 @@ def _broken(run: "ComparedRun") -> str:
     return "\n".join(lines)
 
 
-def _figures(run: "ComparedRun", comparison: "Comparison") -> list[str]:
-    def mark(figure: str, text: str) -> str:
-        best = run.run in comparison.best.get(figure, ())
-        return f"[bold]{text}*[/bold]" if best else f"{text} "
+def _has_validation(comparison: "Comparison") -> bool:
+    """Return whether every run has validation figures."""
+    return all(run.validation_loss is not None for run in comparison.runs)
 
-    epochs = str(run.epochs) if run.best_epoch in {None, run.epochs} else f"{run.best_epoch} of {run.epochs}"
-    accuracy = run.test_top1_accuracy
-    return [
-        epochs,
-        *([] if accuracy is None else [mark("test_top1_accuracy", f"{accuracy:.2%}")]),
-        mark("test_loss", f"{run.test_loss:.4g}"),
-        mark("parameters", f"{run.parameters:,}"),
-        mark("duration_s", f"{run.duration_s:.1f}"),
-    ]
+
+def _epochs(run: "ComparedRun") -> str:
+    return str(run.epochs) if run.best_epoch in {None, run.epochs} else f"{run.best_epoch} of {run.epochs}"
+
+
+def _results(run: "ComparedRun", comparison: "Comparison") -> list[str]:
+    """Return the marked figures of each split, as many as the table has columns for."""
+    cells = []
+    for split in ("validation", "test") if _has_validation(comparison) else ("test",):
+        if run.test_top1_accuracy is not None:
+            cells.append(_marked(run, comparison, f"{split}_top1_accuracy", "{:.2%}"))
+        cells.append(_marked(run, comparison, f"{split}_loss", "{:.4g}"))
+    return cells
+
+
+def _marked(run: "ComparedRun", comparison: "Comparison", figure: str, form: str) -> str:
+    """Return a figure as text, with a star where it is the best."""
+    text = form.format(getattr(run, figure))
+    return f"[bold]{text}*[/bold]" if run.run in comparison.best.get(figure, ()) else f"{text} "

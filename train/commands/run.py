@@ -17,6 +17,8 @@ from train.threads import limit_spinning
 if TYPE_CHECKING:
     from train.checkpoint import Earlier
     from train.device import DeviceName
+    from train.interrupt import StopRequest
+    from train.saving import Saving
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,9 +26,12 @@ class RunCommand:
     """Train a recipe and write a run: state_dict.pt, run.json, metrics.csv, curves.png and checkpoint.pt.
 
     Ctrl-C (and SIGTERM) keeps the state after the last whole epoch as a run that says it is not finished, and exits
-    130 (143); before the first whole epoch nothing is written. So that a crash loses little, the run is also written
-    every half minute. With --resume a stopped run is finished, and a finished one is trained on to a larger --epochs:
-    checkpoint.pt, one to four times the size of the weights, is what that needs, and nothing else does.
+    130 (143); before the first whole epoch nothing is written. A second one ends at once, and the run stays as it was
+    last written; while the run is being written at the end, it is ignored. So that a crash loses little, the run is
+    also written every half minute. What cannot be written to --out at the end is written to RUN-rescued beside it.
+
+    With --resume a stopped run is finished, and a finished one is trained on to a larger --epochs: checkpoint.pt, one
+    to four times the size of the weights, is what that needs, and nothing else does.
 
     The test split is never used to choose: --patience and the plateau schedule go by the split that --validation sets
     aside. Momentum, weight decay and optimizer are the recipe's; from Python, `dataclasses.replace` changes them.
@@ -114,74 +119,77 @@ def run_recipe(command: RunCommand, *, save_every_s: float = 30.0) -> int:
 def _train(command: RunCommand, recipe: Recipe, *, save_every_s: float) -> int:
     limit_spinning()
     from train.interrupt import stop_on_signal
+    from train.saving import Saving
 
     out = command.out or Path("runs") / recipe.name
-    written = command.resume
+    saving = Saving(out=out, overwrite=command.overwrite or command.resume, written=command.resume)
     with stop_on_signal() as stop:
         try:
-            from rich.console import Console
-
-            from train.checkpoint import read_earlier, recorded_settings
             from train.dataset import DataError
-            from train.device import DeviceError, choose_device
-            from train.fit import Fitted, fit
-            from train.loop import TrainingError
-            from train.progress import TrainingProgress, announce, summarise
-            from train.run import RunError
-            from train.write import check_out, rescue_run, write_run
-
-            def save(fitted: Fitted) -> None:
-                nonlocal written
-                # what stands there after the first time is this very run
-                overwrite = command.overwrite or command.resume
-                write_run(
-                    out, fitted.run, fitted.weights, fitted.history, checkpoint=fitted.checkpoint, overwrite=overwrite
-                )
-                written = True
+            from train.device import DeviceError
+            from train.errors import RunError, TrainingError
+            from train.run_place import hold_run
 
             try:
-                earlier = None
-                if command.resume:
-                    rescue_run(out)
-                    earlier = read_earlier(out)
-                    recipe = _change(replace(recipe, **recorded_settings(earlier.run)), command)
-                check_out(out, overwrite=command.overwrite or command.resume)
-                choice = choose_device(_device(command, earlier))
-                if earlier is not None and command.device == "auto":
-                    choice = replace(choice, reason=earlier.run.device_reason)
-                print(announce(recipe, choice, earlier), file=sys.stderr)
-                with TrainingProgress(Console(stderr=True), epochs=recipe.epochs) as progress:
-                    fitted = fit(
-                        recipe,
-                        data_root=command.data_root,
-                        choice=choice,
-                        watcher=progress,
-                        stop=stop,
-                        earlier=earlier,
-                        save=save,
-                        save_every_s=save_every_s,
-                        say=progress.say,
-                    )
-                if fitted is not None:
-                    save(fitted)
+                with hold_run(out):
+                    return _train_held(command, recipe, saving, stop, save_every_s=save_every_s)
             except (DataError, DeviceError, RecipeError, RunError, TrainingError) as error:
                 return trouble(error)
         except ModuleNotFoundError as error:
             return trouble(explain_missing(error))
         except KeyboardInterrupt:
-            print(f"stopped at once; {_left(out, written=written)}", file=sys.stderr)
+            print(f"stopped at once; {saving.state()}", file=sys.stderr)
             return stop.exit_code
-        if fitted is None:
-            print(f"stopped before an epoch was whole; {_left(out, written=written)}", file=sys.stderr)
-            return stop.exit_code
-        print(summarise(fitted, recipe, out))
-        if fitted.run.finished:
-            return 0
-        print(
-            f"stopped: {out} holds the state after epoch {fitted.run.kept_epoch}; --resume goes on with it",
-            file=sys.stderr,
+
+
+def _train_held(
+    command: RunCommand, recipe: Recipe, saving: "Saving", stop: "StopRequest", *, save_every_s: float
+) -> int:
+    from rich.console import Console
+
+    from train.checkpoint import read_earlier, recorded_settings
+    from train.device import choose_device
+    from train.fit import fit
+    from train.progress import TrainingProgress, announce, summarise
+    from train.run_place import rescue_run
+    from train.write import check_out
+
+    out = saving.out
+    rescue_run(out)
+    earlier = None
+    if command.resume:
+        earlier = read_earlier(out)
+        recipe = _change(replace(recipe, **recorded_settings(earlier.run)), command)
+    check_out(out, overwrite=saving.overwrite)
+    choice = choose_device(_device(command, earlier))
+    if earlier is not None and command.device == "auto":
+        choice = replace(choice, reason=earlier.run.device_reason)
+    with TrainingProgress(Console(stderr=True), epochs=recipe.epochs) as progress:
+        fitted = fit(
+            recipe,
+            data_root=command.data_root,
+            choice=choice,
+            watcher=progress,
+            stop=stop,
+            earlier=earlier,
+            save=lambda fitted: saving.save_on_the_way(fitted, progress.say),
+            save_every_s=save_every_s,
+            say=progress.say,
+            begin=lambda: print(announce(recipe, choice, earlier), file=sys.stderr),
         )
+    if fitted is None:
+        print(f"stopped before an epoch was whole; {saving.state()}", file=sys.stderr)
         return stop.exit_code
+    with stop.shielded():
+        saving.save_at_last(fitted)
+    print(summarise(fitted, recipe, out))
+    if fitted.run.finished:
+        return 0
+    print(
+        f"stopped: {out} holds the state after epoch {fitted.run.kept_epoch}; --resume goes on with it",
+        file=sys.stderr,
+    )
+    return stop.exit_code
 
 
 def _change(recipe: Recipe, command: RunCommand) -> Recipe:
@@ -194,7 +202,3 @@ def _device(command: RunCommand, earlier: "Earlier | None") -> "DeviceName":
     if earlier is None or command.device != "auto":
         return command.device
     return cast("DeviceName", earlier.run.device.partition(":")[0])
-
-
-def _left(out: Path, *, written: bool) -> str:
-    return f"{out} is as it was last written" if written else "nothing was written"

@@ -9,6 +9,7 @@ from serve.bundle import Feature, ImagePreprocessing, Task
 Loss = Literal["cross-entropy", "binary-cross-entropy", "l1", "mse", "half-mse"]
 ScheduleName = Literal["constant", "step", "cosine", "plateau"]
 ClassWeights = Literal["none", "balanced"]
+MOST_THREADS = 1024  # more than any machine has cores; asking for millions ends the process
 
 
 class RecipeError(ValueError):
@@ -41,7 +42,8 @@ class Recipe:
         momentum: Of sgd, in [0, 1).
         learning_rate: Its step size.
         schedule: A name in `train.schedule.SCHEDULES`: how the learning rate changes from epoch to epoch.
-        class_weights: Whether each class weighs the same in the loss that is minimised, however many rows it has.
+        class_weights: Whether each class weighs the same in the loss that is minimised and chosen by, however many rows
+            it has.
         validation: Share of the training split that is set aside to choose by; 0 for none.
         patience: Epochs without a better validation loss after which training stops, and the best epoch is kept; None
             for training all epochs and keeping the last.
@@ -101,9 +103,16 @@ class Recipe:
                 raise RecipeError(
                     f"recipe {self.name} has {field} {value}, but at least {least} was expected; give a larger one"
                 )
-        if self.seed >= 2**63:
+        for field in ("seed", "batch_size"):
+            if (getattr(self, field) or 0) >= 2**63:
+                raise RecipeError(
+                    f"recipe {self.name} has {field} {getattr(self, field)}, but it must be below 2**63; "
+                    "give a smaller one"
+                )
+        if self.threads is not None and self.threads > MOST_THREADS:
             raise RecipeError(
-                f"recipe {self.name} has seed {self.seed}, but it must be below 2**63; give a smaller one"
+                f"recipe {self.name} has threads {self.threads}, but at most {MOST_THREADS} were expected; "
+                "give as many as there are CPU cores"
             )
         if not 0 < self.learning_rate < math.inf:
             raise RecipeError(
