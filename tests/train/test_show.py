@@ -135,6 +135,8 @@ def test_accuracy_is_that_of_the_run(run_of: Callable[[str], Path]) -> None:
     assert (
         f"test: {accuracy:.2%} of 200 points right, by the kept weights" in draw("boundary", run_of("circles-v2")).text
     )
+    hint = "the training figures that a run prints are of each batch before its step"
+    assert hint in draw("boundary", run_of("circles-v2")).text
     assert draw("confusion", run_of("circles-v2")).text.startswith(f"{accuracy:.2%} of 200 test rows right")
 
 
