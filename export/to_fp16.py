@@ -109,7 +109,16 @@ def _convert(model: onnx.ModelProto, float32_nodes: list[str], *, infer: bool) -
             op_block_list=DEFAULT_OP_BLOCK_LIST,
             node_block_list=float32_nodes,
         )
-    # between two nodes that stay float32, the converter rounds to float16 and back
+    # for each of several nodes that stay float32, the converter casts what they share, under the same name
+    nodes: list[onnx.NodeProto] = []
+    declared = set[str]()
+    for node in half.graph.node:
+        if not declared & set(node.output):
+            nodes.append(node)
+            declared |= set(node.output) - {""}
+    del half.graph.node[:]
+    half.graph.node.extend(nodes)
+    # and between two of them it rounds to float16 and back
     return remove_round_trips(onnx_ir.from_proto(half), "Cast", "Cast")
 
 

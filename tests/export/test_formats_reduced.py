@@ -34,6 +34,21 @@ class OneLogit(nn.Module):
         return (self.layer(image.to(self.layer.weight.dtype).flatten(1) / 255),)
 
 
+class Table(nn.Module):
+    """Standardise columns, fill in what is missing, and give the probability of one class, as bundles do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 1))
+
+    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
+        standard = (torch.where(features.isnan(), torch.full_like(features, 1e6), features) - 1e6) / 10
+        logits = self.layers(standard.to(self.layers[0].weight.dtype))
+        both = torch.softmax(torch.cat([torch.zeros_like(logits), logits], dim=1), dim=1)
+        return logits, both[:, 1:]
+
+
 class NoLayers(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         logits = (image.float() / 255).flatten(1)[:, : len(LABELS)]
@@ -272,6 +287,29 @@ def test_a_regression_has_no_decisions(tmp_path: Path) -> None:
         (file,) = write(job, "onnx", name)
         assert "decisions" not in file.note
         assert "dB over" in file.note
+
+
+@pytest.mark.parametrize("name", ["onnx-fp16", "onnx-int8"])
+def test_a_table_with_missing_values_and_large_ones(name: str, tmp_path: Path) -> None:
+    """A column around a million has 21 float32 values in ten, and no float16: it must not be rounded as it comes in."""
+    table = (1e6 + 10 * np.random.default_rng(0).normal(size=(64, 3))).astype(np.float32)
+    table[::5, 1] = np.nan
+    job = job_of(
+        tmp_path,
+        Table(),
+        inputs=(TensorSpec(name="features", dtype="float32", shape=("batch", 3)),),
+        outputs=tuple(
+            TensorSpec(name=output, dtype="float32", shape=("batch", 1)) for output in ("logits", "probabilities")
+        ),
+        examples=(torch.from_numpy(table[:2]),),
+        calibration={"features": table},
+        labels=("no", "yes"),
+    )
+    (file,) = write(job, "onnx", name)
+    expected = [values.detach().numpy() for values in job.module(torch.from_numpy(table))]
+    actual = open_graph(tmp_path / file.path, job).run({"features": table})
+    for have, want in zip(actual.values(), expected, strict=True):
+        np.testing.assert_allclose(have, want, atol=2e-3 if name == "onnx-fp16" else 5e-2)
 
 
 def test_the_best_comes_first_and_nan_last() -> None:
