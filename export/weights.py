@@ -16,7 +16,7 @@ from export.errors import ExportError
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # where training scripts keep the weights in a checkpoint
 PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and DistributedDataParallel; of torch.compile
 SAVE_WEIGHTS = "save the weights alone with torch.save(model.state_dict(), 'weights.pt')"
-_GLOBAL = re.compile(r"GLOBAL ([\w.]+)|Unsupported (?:class|global): ([\w.]+)")
+_GLOBAL = re.compile(r"Unsupported (?:class|global): (?:GLOBAL )?([\w.]+)|GLOBAL ([\w.]+)")
 _SHOWN_KEYS = 3
 
 

@@ -1,0 +1,280 @@
+"""What the user says of inputs, outputs and samples, against what the network does."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from export.errors import ExportError
+from export.from_factory import draft_of_factory
+from export.own_inputs import InputSettings, parse_input, read_inputs
+from export.own_model import read_labels
+from tests.export import own_files
+from tests.export.own_files import command, save
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand in a folder with somebody's network; what importing it adds to the path is taken off again."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    return own_files.place(tmp_path)
+
+
+IMAGE, TABLE = ("image:uint8[32,32,3]",), ("features:float32[3]",)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        pytest.param({}, 'there is no --input, but .* give --input "image:uint8', id="none"),
+        pytest.param({"inputs": ("image",)}, r"--input is 'image', but NAME:DTYPE\[dims\] was expected", id="no dtype"),
+        pytest.param({"inputs": ("a:int8[3]",)}, "has dtype int8, but one of uint8, int64, float16", id="dtype"),
+        pytest.param({"inputs": ("a:int64[n]",)}, r"has dims \[n\], but whole numbers above 0 were", id="named dim"),
+        pytest.param({"inputs": ("a:int64[0]",)}, r"has dims \[0\], but whole numbers above 0 were", id="empty dim"),
+        pytest.param({"inputs": ("a:int64[2]",) * 2}, "--input names a twice", id="twice"),
+        pytest.param(
+            {"inputs": tuple(f"i{i}:int64[2]" for i in range(7))}, "are 7 inputs, but at most 6 can be", id="seven"
+        ),
+        pytest.param({"inputs": IMAGE, "crop": 16}, "--crop is 16, but --input image is 32 x 32", id="crop"),
+        pytest.param(
+            {"inputs": IMAGE, "resize": 16}, "--resize and --input do not fit together: .* to 16", id="resize"
+        ),
+        pytest.param({"inputs": IMAGE, "mean": (0.5,)}, "--mean has 1 values, but the input has 3 channels", id="mean"),
+        pytest.param({"inputs": IMAGE, "std": (1, 0, 1)}, r"--std is \[1, 0, 1\], but every value must be", id="std"),
+        pytest.param({"inputs": IMAGE, "mean": (np.nan,) * 3}, "--mean is .*, but finite numbers were", id="nan"),
+        pytest.param(
+            {"inputs": IMAGE, "columns": ("a",)}, "--columns is given, but it belongs to a table", id="columns"
+        ),
+        pytest.param({"inputs": TABLE, "columns": ("a",)}, "--columns names 1 columns, but .* has 3", id="few columns"),
+        pytest.param({"inputs": TABLE, "columns": ("a", "b", "a")}, "--columns names a twice", id="equal columns"),
+        pytest.param({"inputs": TABLE, "crop": 3}, "--crop is given, but it belongs to an image", id="no image"),
+        pytest.param(
+            {"inputs": ("a:int64[3]",), "mean": (1.0,)},
+            r"--mean is given, but it belongs to a single image or table, .* --input is a:int64\[3\]; leave it out",
+            id="tensor",
+        ),
+    ],
+)
+def test_inputs_that_do_not_fit_together(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ExportError, match=message):
+        read_inputs(InputSettings(**settings))
+
+
+def test_inputs_are_told_apart() -> None:
+    assert parse_input("a:float32[]").shape == ("batch",)
+    cropped = read_inputs(InputSettings(crop=32)).preprocessing
+    assert (cropped.shape, cropped.fit, cropped.resize) == ((32, 32, 3), "crop", 32)
+    stretched = read_inputs(InputSettings(inputs=("image:uint8[8,9,1]",), interpolation="bicubic"))
+    assert (stretched.preprocessing.fit, stretched.preprocessing.color) == ("stretch", "L")
+    assert (stretched.mean, stretched.std) == ((0.0,), (1.0,))
+    table = read_inputs(InputSettings(inputs=TABLE))
+    assert [feature.name for feature in table.features] == ["x1", "x2", "x3"]
+    floats = read_inputs(InputSettings(inputs=("image:float32[3,8,8]",)))
+    assert (floats.preprocessing, floats.features, floats.mean) == (None, (), ())
+    several = read_inputs(InputSettings(inputs=(*IMAGE, *TABLE)))
+    assert (several.preprocessing, several.features) == (None, ())
+
+
+@pytest.mark.parametrize(
+    ("content", "labels"),
+    [
+        pytest.param("pizza\nsteak \n\n", ("pizza", "steak"), id="lines"),
+        pytest.param("\ufeffT-shirt/top\r\nAnkle boot\r\n", ("T-shirt/top", "Ankle boot"), id="from Windows"),
+        pytest.param(json.dumps(["a", "b"]), ("a", "b"), id="JSON"),
+    ],
+)
+def test_labels_are_read(content: str, labels: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "l").write_bytes(content.encode())
+    assert read_labels(tmp_path / "l") == labels
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(None, r"--labels .* cannot be read \(No such file", id="missing"),
+        pytest.param(b"", "is empty, but one name per line was expected", id="empty"),
+        pytest.param(b"a\n\nb", "has nothing in line 2; give one name per line", id="gap"),
+        pytest.param(b"\xff\xfe", "is no text in UTF-8", id="bytes"),
+        pytest.param(b"[1, 2]", "holds other JSON than a list of names; give one, such as", id="numbers"),
+        pytest.param(b'{"0": "a"}', "holds other JSON than a list of names", id="dictionary"),
+        pytest.param(b'["a",', "is no valid JSON", id="torn"),
+    ],
+)
+def test_labels_that_cannot_be_read(content: bytes | None, message: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "l").write_bytes(content)
+    with pytest.raises(ExportError, match=message):
+        read_labels(tmp_path / "l")
+
+
+@pytest.mark.parametrize(
+    ("last", "given", "message"),
+    [
+        pytest.param("squash", {"names": 4}, "--labels names 4 classes, but the network gives 3 logits a row", id="4"),
+        pytest.param(
+            "one", {"names": 3}, "names 3 classes, but the network gives 1 logit a row; give 1 labels, or 2", id="one"
+        ),
+        pytest.param("one", {"names": 1}, "--labels names 1 class, but a classification has at least 2", id="1"),
+        pytest.param("squash", {"names": "twice"}, "--labels names 'a' twice", id="twice"),
+        pytest.param(
+            "map", {"names": 3}, r"labels are given, but forward returns out float32 \(batch, 4, 4, 4\), best", id="map"
+        ),
+        pytest.param("best", {"names": 3}, r"but forward returns output_0 int64 \(batch\); a classif", id="best"),
+        pytest.param(
+            "softmax", {"names": 3}, r"returns probabilities already \(its last step is a softmax\)", id="softmax"
+        ),
+        pytest.param("sigmoid", {"names": 3}, r"\(its last step is a sigmoid\), but logits are expected", id="sigmoid"),
+        pytest.param("softmax", {"targets": ("a", "b")}, "names 2 targets, but the network gives 3 a row", id="2"),
+        pytest.param("squash", {"targets": ("a", "b", "a")}, "--targets names 'a' twice", id="targets twice"),
+        pytest.param("map", {"targets": ("a",)}, "--targets are given, but forward returns out float32", id="targets"),
+        pytest.param("map", {"outputs": ("a",)}, "--outputs names 1 tensors, but forward returns out", id="outputs"),
+        pytest.param("map", {"outputs": ("a", "a")}, "--outputs names 'a' twice", id="outputs twice"),
+        pytest.param("half", {}, "output output_0 of forward is float16, but float32 or int64 was expected", id="half"),
+        pytest.param("squeeze", {}, r"has shape \[\] for 1 rows, but \[1\] was .* look for squeeze\(\)", id="squeeze"),
+        pytest.param("mean", {}, r"output output_0 of forward has shape \[\] for 3 rows", id="mean"),
+        pytest.param("nested", {}, "output output_1 of forward is a list, but a tensor was expected", id="nested"),
+        pytest.param("text", {}, "forward returns a str, but a tensor, a tuple of tensors or", id="text"),
+        pytest.param("nothing", {}, "forward returns no tensor, but at least one was expected", id="nothing"),
+        pytest.param("map", {"outputs": ("a", "b"), "names": 3}, "--outputs names tensors, but --labels", id="both"),
+        pytest.param("map", {"names": 3, "targets": ("a",)}, "--labels are of a classification and --tar", id="two"),
+    ],
+)
+def test_outputs_that_are_not_what_is_said_of_them(
+    last: str, given: dict[str, object], message: str, here: Path
+) -> None:
+    given = {**given}
+    count = given.pop("names", None)
+    labels = None
+    if count is not None:
+        labels = Path("own.txt")
+        labels.write_text("a\nb\na" if count == "twice" else "\n".join("abcd"[:count]), encoding="utf-8")
+    with pytest.raises(ExportError, match=message):
+        draft_of_factory(
+            command("net.py:Ending", save("Ending", last=last), args=(f"last={last}",), labels=labels, **given)
+        )
+
+
+def test_logits_that_happen_to_lie_between_0_and_1_are_logits(here: Path) -> None:
+    draft, _ = draft_of_factory(command("net.py:Ending", save("Ending", last="squash"), args=("last=squash",)))
+    assert draft.task == "classification"
+
+
+def test_an_input_that_forward_does_not_take_is_named(here: Path) -> None:
+    with pytest.raises(ExportError, match=r"Net fails on image as float32 \[34, 1, 16, 16\] \(.*\); check --input"):
+        draft_of_factory(command(inputs=("image:uint8[16,16,1]",)))
+
+
+def test_without_labels_it_is_said_that_numbers_are_predicted(here: Path) -> None:
+    draft, notes = draft_of_factory(command(labels=None))
+    assert (draft.task, draft.labels) == ("regression", ("y1", "y2", "y3"))
+    assert "without --labels this is a regression with y1, y2, y3; give --labels for classes" in notes
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        pytest.param({}, "net", id="the class"),
+        pytest.param({"factory": "net.py:build"}, "net", id="a builder's file"),
+        pytest.param({"out": Path("bundles/food")}, "food", id="the folder"),
+        pytest.param({"out": Path("bundles/food"), "name": "pizza"}, "pizza", id="as told"),
+    ],
+)
+def test_a_bundle_has_a_name(settings: dict[str, object], name: str, here: Path) -> None:
+    assert draft_of_factory(command(**settings))[0].name == name
+
+
+def _photo(path: Path, grey: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (24, 20), (grey, grey, grey)).save(path)
+
+
+def test_a_folder_of_images_gives_classes_by_its_sub_folders(here: Path) -> None:
+    for index, label in enumerate(("pizza", "steak", "sushi")):
+        for number in range(20):
+            _photo(here / "photos" / label / f"{number}.png", 10 * index + number)
+    draft, notes = draft_of_factory(command(samples=Path("photos")))
+    held_out = draft.golden_kind == "held-out"
+    assert held_out.sum() == 32
+    for image, class_index in zip(
+        draft.golden_inputs["image"][held_out], draft.golden_class_index[held_out], strict=True
+    ):
+        assert 10 * class_index <= image[0, 0, 0] < 10 * class_index + 20
+    assert len(draft.calibration["image"]) == 60
+    assert draft.provenance.dataset == "photos"
+    assert not any("samples" in note for note in notes)
+
+
+def test_samples_beyond_the_golden_ones_calibrate(here: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, size=(90, 16, 16, 3), dtype=np.uint8)
+    np.savez("s.npz", image=images, label=np.arange(90) % 3)
+    draft, _ = draft_of_factory(command(samples=Path("s.npz")))
+    proven = {row.tobytes() for row in draft.golden_inputs["image"]}
+    assert len(draft.calibration["image"]) == 58
+    assert not any(row.tobytes() in proven for row in draft.calibration["image"])
+    assert sorted(set(draft.golden_class_index.tolist())) == [-1, 0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        pytest.param("nowhere", "--samples nowhere does not exist, but a folder of images", id="missing"),
+        pytest.param("empty", "--samples empty holds no images, but at least one was expected", id="empty"),
+        pytest.param("burgers", "has a sub-folder burger, but --labels are pizza, steak, sushi", id="folders"),
+        pytest.param("torn", r"--samples: torn/a\.png: .* mend it or take it away", id="torn image"),
+        pytest.param(
+            "rows.csv", r"is rows\.csv, but the network takes images; give a folder of images, or an", id="csv"
+        ),
+        pytest.param("torn.npz", r"--samples torn\.npz cannot be read", id="torn npz"),
+        pytest.param("other.npz", r"has arrays x, but input image was expected", id="other npz"),
+        pytest.param("shape.npz", r"has image as uint8 \[2, 8, 8, 3\], but uint8 \[rows, 16, 16, 3\] was", id="shape"),
+        pytest.param("none.npz", r"has \[0\] rows, but all inputs must have the same, at least one", id="no rows"),
+        pytest.param("classes.npz", "has the true class 'burger', but --labels are pizza", id="classes"),
+        pytest.param("few.npz", "has 1 true classes, but 2 rows; give one for each", id="few classes"),
+    ],
+)
+def test_samples_that_are_not_what_the_network_takes(name: str, message: str, here: Path) -> None:
+    (here / "empty").mkdir()
+    _photo(here / "burgers" / "burger" / "a.png", 3)
+    (here / "torn").mkdir()
+    (here / "torn" / "a.png").write_bytes(b"torn")
+    (here / "rows.csv").write_text("a\n1\n", encoding="utf-8")
+    (here / "torn.npz").write_bytes(b"torn")
+    two = np.zeros((2, 16, 16, 3), np.uint8)
+    np.savez("other.npz", x=two)
+    np.savez("shape.npz", image=two[:, :8, :8])
+    np.savez("none.npz", image=two[:0])
+    np.savez("classes.npz", image=two, label=np.asarray(["pizza", "burger"]))
+    np.savez("few.npz", image=two, label=np.asarray([1]))
+    with pytest.raises(ExportError, match=message):
+        draft_of_factory(command(samples=Path(name)))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param("a,b\n1,2\n", "the table has no column 'x1', but a, b", id="columns"),
+        pytest.param("x1,x2,x3\n1,2,red\n", "row 1, column 'x3' has 'red', but a number was expected", id="cell"),
+        pytest.param("x1,x2,x3\n", "has no rows, but at least one was expected", id="rows"),
+    ],
+)
+def test_tables_that_are_not_what_the_network_takes(content: str, message: str, here: Path) -> None:
+    (here / "rows.csv").write_text(content, encoding="utf-8")
+    weights = save("Rows")
+    with pytest.raises(ExportError, match=message):
+        draft_of_factory(
+            command("net.py:Rows", weights, labels=None, inputs=("t:float32[3]",), samples=Path("rows.csv"))
+        )
+
+
+def test_a_table_may_hold_the_true_classes(here: Path) -> None:
+    (here / "rows.csv").write_text("x1,x2,x3,label\n1,2,3,sushi\n4,5,6,pizza\n", encoding="utf-8")
+    weights = save("Rows", targets=3)
+    inputs = ("t:float32[3]",)
+    draft, _ = draft_of_factory(
+        command("net.py:Rows", weights, args=("targets=3",), inputs=inputs, samples=Path("rows.csv"))
+    )
+    assert sorted(draft.golden_class_index[draft.golden_kind == "held-out"].tolist()) == [0, 2]
