@@ -113,7 +113,7 @@ def test_other_data_in_the_right_format_is_refused(tmp_path: Path) -> None:
 
 def test_data_root_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no directory")
-    with pytest.raises(DataError, match=r"Fashion-MNIST is not in .* and cannot be downloaded \(.*(Not a directory|File exists).*\)"):
+    with pytest.raises(DataError, match=r"is not in .* and cannot be downloaded \(.*(Not a directory|File exists).*\)"):
         read_fashion_mnist(tmp_path / "file")
 
 
