@@ -91,7 +91,11 @@ def _certify(out: Path, certify: Certify, factory: str | None) -> int:
         print(f"next   python -m evaluate {shlex.join(parity)}")
         return 0
     quick = ["--quick"] if certify == "quick" else []
-    return subprocess.run([sys.executable, "-m", "evaluate", *parity, *quick], check=False).returncode
+    try:
+        return subprocess.run([sys.executable, "-m", "evaluate", *parity, *quick], check=False).returncode
+    except KeyboardInterrupt:
+        print(f"stopped; {out} is written, but not certified", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

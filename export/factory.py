@@ -53,7 +53,7 @@ def load_factory(text: str) -> Factory:
         module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
     except ExportError:
         raise
-    except Exception as error:  # whatever the user's module raises while it is imported
+    except (Exception, SystemExit) as error:  # whatever the user's module raises while it is imported
         raise ExportError(
             f"--factory {text} cannot be imported ({type(error).__name__}: {error}); mend the module, or start from "
             "the folder that its own imports are found from"

@@ -43,11 +43,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ),
         pytest.param("net.py:number", r"--factory net\.py:number is a int, but a class or a function", id="number"),
         pytest.param("broken.py:Net", r"cannot be imported \(ValueError: too early\); mend the module", id="raises"),
+        pytest.param("script.py:Net", r"cannot be imported \(SystemExit: 0\); mend the module", id="exits"),
         pytest.param("needs.py:Net", r"cannot be imported \(ModuleNotFoundError: No module named 'timmm'", id="needs"),
     ],
 )
 def test_factories_that_cannot_be_had(text: str, message: str, here: Path) -> None:
     (here / "broken.py").write_text("raise ValueError('too early')", encoding="utf-8")
+    (here / "script.py").write_text("raise SystemExit(0)", encoding="utf-8")
     (here / "needs.py").write_text("import timmm", encoding="utf-8")
     with pytest.raises(ExportError, match=message):
         load_factory(text)
