@@ -35,8 +35,8 @@ check: $(VENV)/.dev ## Lint, formatting, types
 reproduce: $(VENV)/.train ## Train, export, certify and serve every recipe, and write docs/reproduction.md
 	$(PY) -m train reproduce
 
-clean: ## Remove environments, runs, bundles and caches
-	rm -rf $(VENV) $(BASE) runs bundles build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+clean: ## Remove environments, runs, bundles, results and caches
+	rm -rf $(VENV) $(BASE) runs bundles reproduction studies pictures build *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
 # Each step looks at what is there: a stopped run is trained anew, a newer run is exported, a newer bundle is certified.
 .PHONY: trained exported certified
