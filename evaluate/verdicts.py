@@ -14,7 +14,7 @@ from evaluate.runners import RUN_ERRORS, Candidate
 from evaluate.source import HeldOut
 from export.module_runner import run_batches
 from serve.bundle import Task
-from serve.parity import numeric_parity
+from serve.parity import output_parity
 from serve.runner import Runner
 
 _NEIGHBOUR_SHARE = 0.5
@@ -94,12 +94,13 @@ def compare_outputs(
 ) -> list[Comparison]:
     """Compare every output of one graph on one input set; without `exact`, errors are recorded but have no bound."""
     judged = truth.inputs.judged
+    graph = {name: values[judged] if len(values) == len(judged) else values for name, values in outputs.items()}
+    eagers = {name: values[judged] for name, values in truth.eager.items()}
+    references = {name: values[judged] for name, values in truth.reference.items()}
     found = []
-    for name, reference in truth.reference.items():
-        expected, eager = reference[judged], truth.eager[name][judged]
-        candidate = outputs[name]
-        candidate = candidate[judged] if len(candidate) == len(judged) else candidate
-        numeric = numeric_parity(candidate, eager=eager, reference=expected)
+    for name, expected in references.items():
+        candidate, eager = graph[name], eagers[name]
+        numeric = output_parity(name, graph, eager=eagers, reference=references)
         decision: DecisionParity | None = None
         faults = [numeric.fault] if numeric.fault is not None else []
         empty = None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from serve.bundle import BundleError, Manifest, Precision
 from serve.drift import Drift, judge_drift
-from serve.parity import NumericParity, numeric_parity
+from serve.parity import NumericParity, output_parity
 from serve.runner import Runner
 from serve.signature import describe_shape
 
@@ -185,16 +185,18 @@ def check_golden(
             runner.run({name: values[index] for name, values in golden.inputs.items()})
             for index in rows.reshape(-1, size)
         ]
-        for name, reference in golden.reference.items():
-            found = np.concatenate([chunk[name] for chunk in chunks])
+        outputs = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in golden.reference}
+        eager = {name: values[rows] for name, values in golden.eager.items()}
+        truth = {name: values[rows] for name, values in golden.reference.items()}
+        for name in golden.reference:
             parity = (
-                numeric_parity(found, eager=golden.eager[name][rows], reference=reference[rows])
+                output_parity(name, outputs, eager=eager, reference=truth)
                 if precision == "float32"
                 else judge_drift(
                     name,
-                    found,
-                    eager=golden.eager[name][rows],
-                    reference=reference[rows],
+                    outputs[name],
+                    eager=eager[name],
+                    reference=truth[name],
                     held_out=golden.kind[rows] == "held-out",
                     decisive=decisive,
                     precision=precision,

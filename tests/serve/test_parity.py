@@ -1,12 +1,13 @@
 """The acceptance rule: both bounds from both sides, and that nothing broken passes."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from serve.parity import MAX_FACTOR, RMSE_FACTOR, NumericParity, numeric_parity
+from serve.parity import MAX_FACTOR, RMSE_FACTOR, NumericParity, numeric_parity, output_parity
 
 REFERENCE = (1 + np.arange(40, dtype=np.float64) / 64).reshape(10, 4)  # exact in float32
 STEP = 2.0**-20  # exact in float32 beside values of 1 to 2
@@ -141,3 +142,48 @@ def test_integers_are_right_or_wrong(wrong: int, eager_wrong: int, passed: bool)
     candidate[:wrong] += 500
     eager[:eager_wrong] += 1
     assert numeric_parity(candidate, eager=eager, reference=reference).passed == passed
+
+
+def softmax_of(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def outputs_of(logits: NDArray[np.float64]) -> dict[str, NDArray[np.float32]]:
+    rounded = logits.astype(np.float32)
+    return {"logits": rounded, "probabilities": softmax_of(rounded.astype(np.float64)).astype(np.float32)}
+
+
+LOGITS = np.random.default_rng(8).normal(scale=4, size=(64, 10))
+EXACT = {"logits": LOGITS, "probabilities": softmax_of(LOGITS)}
+
+
+def noisy_logits(ulps: float) -> NDArray[np.float64]:
+    # the rows that are least sure have most of the error, as chance has it
+    share = np.where(EXACT["probabilities"].max(axis=1) < 0.7, 1.5, 0.2)[:, None]
+    return LOGITS + np.random.default_rng(9).choice([-1, 1], LOGITS.shape) * share * ulps * np.spacing(np.float32(4))
+
+
+def test_an_error_that_logits_may_have_is_not_held_against_probabilities() -> None:
+    eager, graph = outputs_of(LOGITS), outputs_of(noisy_logits(2.4))
+    assert output_parity("logits", graph, eager=eager, reference=EXACT).passed
+    alone = numeric_parity(graph["probabilities"], eager=eager["probabilities"], reference=EXACT["probabilities"])
+    assert not alone.passed
+    assert output_parity("probabilities", graph, eager=eager, reference=EXACT).passed
+
+
+@pytest.mark.parametrize(
+    ("logits_off", "spoil"),
+    [
+        pytest.param(9.0, lambda p: p, id="logits-too-far"),
+        pytest.param(2.4, lambda p: softmax_of(p.astype(np.float64)).astype(np.float32), id="softmax-twice"),
+        pytest.param(2.4, lambda p: p * np.float32(1 + 2e-6), id="a-little-too-large"),
+        pytest.param(2.4, lambda p: p[:, ::-1].copy(), id="classes-reversed"),
+    ],
+)
+def test_probabilities_of_other_logits_fail(
+    logits_off: float, spoil: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+) -> None:
+    graph = outputs_of(noisy_logits(logits_off))
+    graph["probabilities"] = spoil(graph["probabilities"])
+    assert not output_parity("probabilities", graph, eager=outputs_of(LOGITS), reference=EXACT).passed
