@@ -52,6 +52,8 @@ class Serve:
     """Open the page in the browser, where this machine has a graphical one."""
     allow_failed: bool = False
     """Serve also a bundle whose certificate says that parity failed."""
+    require_signature: Annotated[Path | None, tyro.conf.arg(metavar="KEY")] = None
+    """Serve only bundles that the owner of this public key (PEM) signed with `python -m export.sign`."""
 
 
 def main(args: "Sequence[str] | None" = None) -> int:
@@ -122,6 +124,7 @@ def _open(command: Serve, classifiers: "dict[str, Classifier]") -> None:
     from serve.classifier import Classifier
 
     for path in command.bundles:
+        signed = _require_signature(command, path)  # before anything of the bundle is run
         classifier = Classifier.open(
             path,
             provider=command.provider,
@@ -130,6 +133,9 @@ def _open(command: Serve, classifiers: "dict[str, Classifier]") -> None:
             max_batch=command.max_batch,
             max_queue_rows=command.max_queue_rows,
         )
+        if signed not in (None, classifier.manifest.sha256):
+            classifier.close()
+            raise CommandError(f"{path} was replaced while its signature was checked; start again")
         earlier = classifiers.setdefault(classifier.name, classifier)
         if earlier is not classifier:
             classifier.close()
@@ -140,6 +146,21 @@ def _open(command: Serve, classifiers: "dict[str, Classifier]") -> None:
         if not command.allow_failed:
             require_certified(classifier.bundle, classifier.precision)
         _say(describe(classifier))
+
+
+def _require_signature(command: Serve, path: Path) -> str | None:
+    """Check a bundle's signature where one is required, and return the digest of the manifest that it covers."""
+    if command.require_signature is None:
+        return None
+    from serve.bundle import read_bundle
+    from serve.signing import SigningError, require_signature
+
+    bundle = read_bundle(path)
+    try:
+        require_signature(bundle, command.require_signature)
+    except SigningError as error:
+        raise CommandError(str(error)) from error
+    return bundle.manifest.sha256
 
 
 def _announce(command: Serve, listener: "socket.socket", classifiers: "dict[str, Classifier]", started: float) -> None:

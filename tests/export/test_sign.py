@@ -12,7 +12,9 @@ import pytest
 from export.sign import main, sign_bundle
 from serve.bundle import BundleError, CertificateHead, encode_sealed, read_bundle
 from serve.signing import SIGNATURE, SigningError, digests, read_public_key, require_signature, signed_digests
+from tests.conftest import run_command
 from tests.serve.tiny_bundle import write_tiny_bundle
+from tests.serving import serving
 
 ec = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.ec", reason="the extra sign is not installed")
 
@@ -225,3 +227,15 @@ def test_the_command(signed: Path, keys: tuple[Path, Path], capsys: pytest.Captu
     (signed / "graph.onnx").write_bytes(b"")
     assert main([str(signed), "--key", str(keys[0])]) == 2
     assert "error: " in capsys.readouterr().err
+
+
+def test_the_server_takes_only_what_was_signed(signed: Path, keys: tuple[Path, Path], tmp_path: Path) -> None:
+    with serving(str(signed), "--require-signature", str(keys[1]), "--no-page", cwd=tmp_path) as served:
+        assert served.url.startswith("http://127.0.0.1:")
+    _, other = write_keys(tmp_path, "other")
+    unsigned = write_tiny_bundle(tmp_path / "unsigned")
+    for bundle, key, message in ((signed, other, "was made with key"), (unsigned, keys[1], "error: ")):
+        result = run_command("serve", str(bundle), "--require-signature", str(key), cwd=tmp_path, check=False)
+        assert result.returncode == 2
+        assert message in result.stderr
+        assert "Traceback" not in result.stderr
