@@ -3,13 +3,13 @@
 import glob
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from serve.bundle import MANIFEST, BundleError, Manifest, decode_sealed
+from train.lock import lock_folder
 
 NEW, OLD = "new", "old"
 _RANDOM_LETTERS = 8  # that `tempfile` appends to a prefix
@@ -31,7 +31,7 @@ def workplace(target: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     _recover(target)
     folder = Path(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
-    lock = _lock(folder)
+    lock = lock_folder(folder)
     try:
         (folder / NEW).mkdir()
         yield folder
@@ -45,7 +45,7 @@ def _recover(target: Path) -> None:
     for folder in sorted(target.parent.glob(f"{glob.escape(_prefix(target))}{'?' * _RANDOM_LETTERS}")):
         if folder.is_symlink() or not folder.is_dir():
             continue
-        lock = _lock(folder)
+        lock = lock_folder(folder)
         if lock is None:
             continue
         try:
@@ -59,21 +59,6 @@ def _recover(target: Path) -> None:
 
 def _prefix(target: Path) -> str:
     return f".{target.name}.export-"
-
-
-def _lock(folder: Path) -> int | None:
-    """Lock a folder until the descriptor is closed or its process ends; None where another has it, or nobody can."""
-    if sys.platform == "win32":  # has other locks; there leftovers stay
-        return None
-    import fcntl
-
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # another holds it, or the file system has no locks
-        os.close(descriptor)
-        return None
-    return descriptor
 
 
 def _is_bundle(folder: Path) -> bool:

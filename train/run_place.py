@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from train.lock import lock_folder
 from train.run import RECORD, RunError, read_run
 
 NEW, OLD = "new", "old"
@@ -29,7 +30,7 @@ def run_workplace(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
-    lock = _lock(folder)
+    lock = lock_folder(folder)
     try:
         (folder / MARKER).write_text("A run is being written here; this folder goes when that is done.\n")
         (folder / NEW).mkdir()
@@ -126,7 +127,7 @@ def _leftovers(path: Path) -> list[tuple[Path, int]]:
     for place in sorted(path.parent.glob(f"{glob.escape(_prefix(path))}{'?' * _RANDOM_LETTERS}")):
         if place.is_symlink() or not (place / MARKER).is_file():
             continue
-        lock = _lock(place)
+        lock = lock_folder(place)
         if lock is not None:
             found.append((place, lock))
     return found
@@ -142,21 +143,6 @@ def _is_run(path: Path) -> bool:
     except RunError:
         return False
     return True
-
-
-def _lock(folder: Path) -> int | None:
-    """Lock a folder until the descriptor is closed or its process ends; None where another has it, or nobody can."""
-    if sys.platform == "win32":  # has other locks; there leftovers stay
-        return None
-    import fcntl
-
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # another holds it, or the file system has no locks
-        os.close(descriptor)
-        return None
-    return descriptor
 
 
 def _lock_file(file: Path) -> int | None:
