@@ -22,6 +22,7 @@ from serve.bundle import Bundle, BundleError
 class Eager:
     """One module, in float32 and in float64; where rows of one batch depend on each other, each is run alone."""
 
+    module: nn.Module
     single: ModuleRunner
     double: ModuleRunner
     batch_size: int = LARGEST_BATCH
@@ -56,6 +57,7 @@ def eager_of(
         checks = (_weights_check(bundle, network),)
         deployable = wrap_like(bundle.manifest, network)
     eager = Eager(
+        module=deployable,
         single=eager_runner(deployable, bundle),
         double=eager_runner(to_float64(deployable), bundle),
         batch_size=LARGEST_BATCH if bundle.manifest.row_independent else 1,

@@ -1,22 +1,20 @@
 """Sets of rows that graphs are judged on, and what images, tables and tensors share in making them."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-BATCH_SIZES = (1, 2, 7, 32, 64)
-QUICK_BATCH_SIZES = (1, 7)
-LARGEST_BATCH = max(BATCH_SIZES)
+from evaluate.plan import Plan
+
+LARGEST_BATCH = 64
 SCALES = (0.01, 0.1, 10.0, 100.0)
-HELD_OUT = "held-out samples"
-MIXED = "held-out samples and mixtures of them"
-AGAIN = "held-out samples again"
 BOUNDARY = "on the decision boundary"
 HOSTILE = "among hostile neighbours"
-BOUNDARY_PAIRS = 32
+
+Kind = Literal["samples", "noise", "scaled", "boundary", "again", "hostile"]
 
 Arrays = Mapping[str, NDArray[Any]]
 Predict = Callable[[Arrays], NDArray[np.int64]]
@@ -29,15 +27,20 @@ class InputSet:
 
     Attributes:
         name: What the table calls it.
+        kind: What sort of rows they are.
         inputs: Arrays by input name, as the graph takes them, ``(rows, …)``.
         batch_size: Rows of one run.
         judged: Rows that count; the others only keep them company. Boolean, ``(rows,)``.
+        known: Where each row that counts stands in the set of samples, if it is one of those, ``(rows,)``: its truth is
+            known then. What stands here for the others is of no account.
     """
 
     name: str
+    kind: Kind
     inputs: dict[str, NDArray[Any]]
     batch_size: int
     judged: NDArray[np.bool_]
+    known: NDArray[np.int64] | None = None
 
 
 def count(inputs: Arrays) -> int:
@@ -70,37 +73,63 @@ def require_rows(inputs: Arrays) -> None:
         raise ValueError("there are no held-out samples, but at least one was expected")
 
 
-def whole(name: str, inputs: Arrays, batch_size: int = LARGEST_BATCH) -> InputSet:
+def whole(name: str, kind: Kind, inputs: Arrays) -> InputSet:
     """Make a set whose every row counts."""
     judged = np.ones(count(inputs), dtype=np.bool_)
-    return InputSet(name=name, inputs=dict(inputs), batch_size=batch_size, judged=judged)
+    return InputSet(name=name, kind=kind, inputs=dict(inputs), batch_size=LARGEST_BATCH, judged=judged)
 
 
-def at_batch_sizes(few: Arrays, *, quick: bool) -> list[InputSet]:
+def samples(found: Arrays, filled: Arrays, plan: Plan) -> InputSet:
+    """Make the set of samples, which says in its name where they had to be filled up."""
+    name = plan.subject if count(filled) == count(found) else f"{plan.subject} and mixtures of them"
+    return whole(name, "samples", filled)
+
+
+def again(filled: Arrays, plan: Plan) -> list[InputSet]:
     """Make one set of the same rows per batch size."""
-    sizes: Iterable[int] = QUICK_BATCH_SIZES if quick else BATCH_SIZES
-    return [whole(AGAIN, few, size) for size in sizes]
+    sets = []
+    for size in plan.batch_sizes:
+        known = np.resize(np.arange(count(filled)), max(plan.again, size))
+        judged = np.ones(len(known), dtype=np.bool_)
+        sets.append(
+            InputSet(
+                name=f"{plan.subject} again",
+                kind="again",
+                inputs=take(filled, known),
+                batch_size=size,
+                judged=judged,
+                known=known,
+            )
+        )
+    return sets
 
 
-def among(inputs: Arrays, before: Arrays, after: Arrays) -> InputSet:
-    """Put each row between two hostile ones, in one batch."""
+def among(few: Arrays, before: Arrays, after: Arrays) -> InputSet:
+    """Put each of the first samples between two hostile rows, in one batch."""
     mixed = {
         name: np.stack([before[name], values, after[name]], axis=1).reshape(-1, *values.shape[1:])
-        for name, values in inputs.items()
+        for name, values in few.items()
     }
-    judged = np.tile(np.asarray([False, True, False]), count(inputs))
-    return InputSet(name=HOSTILE, inputs=mixed, batch_size=LARGEST_BATCH, judged=judged)
+    return InputSet(
+        name=HOSTILE,
+        kind="hostile",
+        inputs=mixed,
+        batch_size=LARGEST_BATCH,
+        judged=np.tile(np.asarray([False, True, False]), count(few)),
+        known=np.repeat(np.arange(count(few)), 3),
+    )
 
 
 def on_boundary(
-    rows: Arrays, blend: Blend, *, steps: int, predict: Predict, rng: np.random.Generator
+    rows: Arrays, blend: Blend, *, steps: int, predict: Predict, rng: np.random.Generator, plan: Plan
 ) -> list[InputSet]:
     """Make the set on the decision boundary, filled up with other rows, or none where all rows are of one class."""
-    found = bisect(rows, blend, steps=steps, predict=predict, rng=rng)
-    if count(found) == 0:
+    found = bisect(rows, blend, steps=steps, predict=predict, rng=rng, pairs=plan.rows // 2)
+    missing = plan.rows - count(found)
+    if missing == plan.rows:
         return []
     # judged by eager's luck on a few values, a right graph could fail
-    return [whole(BOUNDARY, found if count(found) >= LARGEST_BATCH else join(found, first_rows(rows, LARGEST_BATCH)))]
+    return [whole(BOUNDARY, "boundary", join(found, first_rows(rows, plan.rows)) if missing > 0 else found)]
 
 
 def bisect(
@@ -110,7 +139,7 @@ def bisect(
     steps: int,
     predict: Predict,
     rng: np.random.Generator,
-    pairs: int = BOUNDARY_PAIRS,
+    pairs: int,
 ) -> dict[str, NDArray[Any]]:
     """Blend pairs of rows until their predicted class is about to change.
 

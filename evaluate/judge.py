@@ -1,7 +1,8 @@
 """Judge every graph of a bundle against the eager module in float64, and say so in a certificate."""
 
+import math
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,14 +19,16 @@ from evaluate.compare import decide
 from evaluate.contract import NO_RECIPE, golden_checks, label_check, structure_checks
 from evaluate.eager import Eager, eager_of
 from evaluate.image_inputs import image_input_sets
-from evaluate.inputs import AGAIN, HOSTILE, Arrays, InputSet, Predict
+from evaluate.inputs import Arrays, InputSet, Predict, first_rows, take
+from evaluate.plan import Plan, plan_of
 from evaluate.reduced import MAX_DROP, REDUCED_RULE
-from evaluate.runners import candidates
+from evaluate.runners import all_candidates
 from evaluate.source import HeldOut, all_held_out, dataset_of, golden_of, some_of
 from evaluate.table_inputs import table_input_sets
 from evaluate.tensor_inputs import tensor_input_sets
 from evaluate.verdicts import RealSamples, Truth, judge_graph
 from export.factory import Factory
+from export.work import flops_per_row
 from serve.bundle import SCHEMA_VERSION, Bundle, Manifest, Precision
 from serve.devices import Choice, usable_cpus
 from serve.golden import Golden
@@ -36,8 +39,6 @@ RULE = (
     f"rmse(graph, reference) <= {RMSE_FACTOR:g} x max(rmse(eager, reference), 1 ulp) and "
     f"max|graph - reference| <= {MAX_FACTOR:g} x max(max|eager - reference|, 1 ulp); reference is eager in float64"
 )
-QUICK_SAMPLES = 256
-QUICK_DECISIONS = 2048
 _WORST: tuple[Verdict, ...] = ("fail", "unproven", "pass")
 
 
@@ -46,7 +47,7 @@ def certify(
     *,
     data_root: Path,
     provider: Choice = "auto",
-    samples: int = 2048,
+    samples: int | None = None,
     seed: int = 0,
     quick: bool = False,
     max_drop: float = MAX_DROP,
@@ -60,7 +61,7 @@ def certify(
         bundle: A checked bundle.
         data_root: Where the recipe's data is; without it the bundle's own held-out samples are used.
         provider: See `evaluate.runners.candidates`.
-        samples: How many held-out samples at most.
+        samples: How many held-out samples at most; None chooses by what a row costs, and the certificate says how many.
         seed: Decides which samples, the noise, and the pairs on the boundary.
         quick: Fewer samples and input sets, ONNX graphs only as they are served; the certificate says so.
         max_drop: Loss of accuracy, in [0, 1], that a graph of reduced precision may have.
@@ -84,28 +85,35 @@ def certify(
     checks += weights
     checks += golden_checks(golden, eager=eager.run(golden.inputs), reference=eager.run64(golden.inputs))
     everything = all_held_out(bundle, golden, dataset_of(bundle, data_root))
-    held_out = some_of(everything, samples=min(samples, QUICK_SAMPLES) if quick else samples, seed=seed)
-
-    on_step("making input sets")
-    truths: list[Truth] = []
-    skipped: list[str] = []
-    for inputs in _input_sets(manifest, golden, held_out, eager, seed=seed, quick=quick):
-        on_step(f"eager module on {inputs.name}")
-        truth, why = _truth(inputs, eager, must_hold=not truths)
-        truths += [truth] if truth else []
-        skipped += [why] if why else []
-    found = candidates(bundle, provider=provider, unoptimized=not quick)
+    plan = _plan(manifest, everything, eager, samples=samples, quick=quick)
+    held_out = some_of(everything, samples=plan.samples, seed=seed)
+    truths, skipped = _truths(manifest, golden, held_out, eager, plan=plan, seed=seed, on_step=on_step)
     real = None
-    if "classification" in manifest.task and any(candidate.precision != "float32" for candidate in found):
-        decided = some_of(everything, samples=QUICK_DECISIONS, seed=seed) if quick else everything
+    reduced = any(entry.precision not in {None, "float32"} for entry in manifest.files)
+    if "classification" in manifest.task and reduced:
+        decided = some_of(everything, samples=plan.decisions, seed=seed) if plan.decisions else everything
         on_step(f"eager module on {decided.source}")
         real = RealSamples(held_out=decided, logits=eager.run(decided.inputs)["logits"], max_drop=max_drop)
+    del eager  # and with it two copies of the weights, before graphs bring theirs
     graphs = []
-    for candidate in found:
+    for candidate in all_candidates(bundle, provider=provider, unoptimized=plan.unoptimized):
         on_step(f"{candidate.graph} on {candidate.provider}")
         graphs.append(judge_graph(candidate, truths, task=manifest.task, samples=real))
-    setting = replace(_setting(held_out, seed, mode), skipped=tuple(skipped))
+        del candidate  # so that no two graphs of a large network are held at once
+    setting = replace(_setting(held_out, seed, mode), skipped=skipped)
     return _certificate(bundle, checks=checks, graphs=graphs, setting=setting)
+
+
+def _plan(manifest: Manifest, found: HeldOut, eager: Eager, *, samples: int | None, quick: bool) -> Plan:
+    one = first_rows(found.inputs, 1)
+    shape = manifest.outputs[0].shape[1:]
+    return plan_of(
+        quick=quick,
+        samples=samples,
+        flops_per_row=flops_per_row(eager.module, tuple(torch.from_numpy(one[spec.name]) for spec in manifest.inputs)),
+        width=math.prod(size for size in shape if isinstance(size, int)),
+        real=found.real,
+    )
 
 
 def _manifest_checks(manifest: Manifest) -> tuple[Check, ...]:
@@ -116,54 +124,77 @@ def _manifest_checks(manifest: Manifest) -> tuple[Check, ...]:
     return (label_check(manifest.labels, recipe.labels), *structure_checks(manifest, recipe))
 
 
+def _truths(
+    manifest: Manifest,
+    golden: Golden,
+    held_out: HeldOut,
+    eager: Eager,
+    *,
+    plan: Plan,
+    seed: int,
+    on_step: Callable[[str], None],
+) -> tuple[list[Truth], tuple[str, ...]]:
+    """Run every input set through the eager module, and return the sentences that say what proves nothing."""
+    on_step("making input sets")
+    truths: list[Truth] = []
+    skipped: list[str] = []
+    for inputs in _input_sets(manifest, golden, held_out, eager, plan=plan, seed=seed):
+        on_step(f"eager module on {inputs.name}")
+        truth, why = _truth(inputs, eager, truths[0] if truths else None)
+        truths += [truth] if truth else []
+        skipped += [why] if why else []
+    return truths, tuple(skipped)
+
+
 def _input_sets(
-    manifest: Manifest, golden: Golden, held_out: HeldOut, eager: Eager, *, seed: int, quick: bool
-) -> list[InputSet]:
-    sets = _all_input_sets(manifest, golden, held_out, eager, seed=seed, quick=quick)
-    if manifest.row_independent:
-        return sets
-    kept = [inputs for inputs in sets if inputs.name != HOSTILE and (inputs.name != AGAIN or inputs.batch_size == 1)]
-    return [replace(inputs, batch_size=1) for inputs in kept]
+    manifest: Manifest, golden: Golden, held_out: HeldOut, eager: Eager, *, plan: Plan, seed: int
+) -> Iterator[InputSet]:
+    for inputs in _all_input_sets(manifest, golden, held_out, eager, plan=plan, seed=seed):
+        if manifest.row_independent:
+            yield inputs
+        elif inputs.kind != "hostile" and (inputs.kind != "again" or inputs.batch_size == 1):
+            yield replace(inputs, batch_size=1)
 
 
 def _all_input_sets(
-    manifest: Manifest, golden: Golden, held_out: HeldOut, eager: Eager, *, seed: int, quick: bool
+    manifest: Manifest, golden: Golden, held_out: HeldOut, eager: Eager, *, plan: Plan, seed: int
 ) -> list[InputSet]:
     def decided(inputs: Arrays) -> NDArray[np.int64]:
-        return decide(eager.run64(inputs)["logits"])
+        return decide(eager.run(inputs)["logits"])
 
     predict: Predict | None = decided if "classification" in manifest.task else None
     single = len(manifest.inputs) == 1
     if single and manifest.preprocessing is not None:
-        return image_input_sets(held_out.inputs, predict=predict, seed=seed, quick=quick)
+        return image_input_sets(held_out.inputs, predict=predict, seed=seed, plan=plan)
     if single and manifest.features:
-        return table_input_sets(held_out.inputs, manifest.features, predict=predict, seed=seed, quick=quick)
-    return tensor_input_sets(held_out.inputs, golden.inputs, predict=predict, seed=seed, quick=quick)
+        return table_input_sets(held_out.inputs, manifest.features, predict=predict, seed=seed, plan=plan)
+    return tensor_input_sets(held_out.inputs, golden.inputs, predict=predict, seed=seed, plan=plan)
 
 
-def _truth(inputs: InputSet, eager: Eager, *, must_hold: bool) -> tuple[Truth | None, str | None]:
+def _truth(inputs: InputSet, eager: Eager, first: Truth | None) -> tuple[Truth | None, str | None]:
     """Run one input set through the eager module; what it gives no finite outputs for proves nothing.
 
     Args:
         inputs: The set.
         eager: The module.
-        must_hold: Whether all rows are to stay, whatever comes out: real samples must have finite outputs.
+        first: The truth of the samples, or None for the samples themselves: of them all rows stay, whatever comes out.
 
     Returns:
         The truth over the rows that prove something, and the sentence that says which do not; or None for either.
     """
-    try:
-        reference, computed = eager.run64(inputs.inputs), eager.run(inputs.inputs)
-    except (RuntimeError, IndexError, ValueError) as error:
-        if must_hold:
-            raise
-        return (
-            None,
-            f"{inputs.name}: PyTorch itself fails on them ({(str(error).strip() or repr(error)).splitlines()[0]})",
-        )
+    if first is not None and inputs.known is not None:
+        reference, computed = take(first.reference, inputs.known), take(first.eager, inputs.known)
+    else:
+        try:
+            reference, computed = eager.run64(inputs.inputs), eager.run(inputs.inputs)
+        except (RuntimeError, IndexError, ValueError) as error:
+            if first is None:
+                raise
+            why = (str(error).strip() or repr(error)).splitlines()[0]
+            return None, f"{inputs.name}: PyTorch itself fails on them ({why})"
     finite = inputs.judged & _finite(reference) & _finite(computed)
     missing = int((inputs.judged & ~finite).sum())
-    if must_hold or not missing:
+    if first is None or not missing:
         return Truth(inputs=inputs, reference=reference, eager=computed), None
     judged = int(inputs.judged.sum())
     why = f"{inputs.name}: PyTorch itself gives no finite outputs for {missing} of {judged} rows"

@@ -1,6 +1,6 @@
 """Everything that can run a bundle's graphs, behind one seam: `serve.runner.Runner`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -17,6 +17,10 @@ from serve.runner import Runner
 
 # an exported program asserts what it was captured with
 RUN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, torch.jit.Error, AssertionError)
+_LOADERS: Mapping[str, Callable[[bytes], object]] = {
+    "torchscript": load_torchscript,
+    "exported-program": load_exported_program,
+}
 CASTS = "float16 on the CPU is computed in float32 between casts, so rounding is float16's and speed is not"
 
 
@@ -61,8 +65,13 @@ def weights_bytes(bundle: Bundle) -> int:
     return entry.size_bytes if entry else 0
 
 
-def candidates(bundle: Bundle, *, provider: Choice = "auto", unoptimized: bool = False) -> list[Candidate]:
-    """Load every graph of a bundle on every provider that was asked for.
+def candidates(bundle: Bundle, *, provider: Choice = "auto") -> list[Candidate]:
+    """Load every graph of a bundle, as it is served, at once; see `all_candidates`."""
+    return list(all_candidates(bundle, provider=provider))
+
+
+def all_candidates(bundle: Bundle, *, provider: Choice = "auto", unoptimized: bool = False) -> Iterator[Candidate]:
+    """Load every graph of a bundle on every provider that was asked for, one after the other.
 
     Args:
         bundle: A checked bundle.
@@ -74,22 +83,18 @@ def candidates(bundle: Bundle, *, provider: Choice = "auto", unoptimized: bool =
         ProviderError: CUDA was asked for and there is none.
         BundleError: the bundle holds no graph.
     """
-    found: list[Candidate] = []
-    for entry in bundle.manifest.files:
-        if entry.format == "onnx":
-            ways = (True, False) if unoptimized and entry.precision in {None, "float32"} else (True,)
-            found.extend(
-                _onnx(bundle, entry, name, optimized=optimized)
-                for name in _provider_names(provider)
-                for optimized in ways
-            )
-        elif entry.format == "torchscript":
-            found.append(_torch(bundle, entry, load_torchscript))
-        elif entry.format == "exported-program":
-            found.append(_torch(bundle, entry, load_exported_program))
-    if not found:
+    providers = _provider_names(provider)
+    graphs = [entry for entry in bundle.manifest.files if entry.format == "onnx" or entry.format in _LOADERS]
+    if not graphs:
         raise BundleError(f"{bundle.path} holds no graph, so there is nothing to judge; export it with --formats onnx")
-    return found
+    for entry in graphs:
+        if entry.format != "onnx":
+            yield _torch(bundle, entry, _LOADERS[entry.format])
+            continue
+        ways = (True, False) if unoptimized and entry.precision in {None, "float32"} else (True,)
+        for name in providers:
+            for optimized in ways:
+                yield _onnx(bundle, entry, name, optimized=optimized)
 
 
 def _provider_names(choice: Choice) -> list[Provider]:

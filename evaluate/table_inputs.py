@@ -6,19 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluate.inputs import (
-    HELD_OUT,
-    LARGEST_BATCH,
-    MIXED,
     SCALES,
     Arrays,
     InputSet,
     Predict,
+    again,
     among,
-    at_batch_sizes,
     on_boundary,
     require_rows,
+    samples,
     whole,
 )
+from evaluate.plan import FULL, Plan
 from serve.bundle import Feature
 
 _BISECTIONS = 24
@@ -28,7 +27,7 @@ _HOSTILE_SCALE = 50.0
 
 
 def table_input_sets(
-    held_out: Arrays, features: tuple[Feature, ...], *, predict: Predict | None, seed: int, quick: bool = False
+    held_out: Arrays, features: tuple[Feature, ...], *, predict: Predict | None, seed: int, plan: Plan = FULL
 ) -> list[InputSet]:
     """Build all input sets of a tabular bundle.
 
@@ -37,7 +36,7 @@ def table_input_sets(
         features: The columns; categories are not scaled, and optional values go missing.
         predict: Class of each row by the reference, or None where nothing is decided and there is no boundary.
         seed: Decides the noise and the pairs.
-        quick: Leave out the boundary and most batch sizes.
+        plan: How many rows, at which batch sizes.
 
     Returns:
         The sets; the one of the real rows comes first.
@@ -48,9 +47,9 @@ def table_input_sets(
     require_rows(held_out)
     rng = np.random.default_rng(seed)
     ((name, real),) = held_out.items()
-    table = _fill(real, rng)
+    table = _fill(real, rng, plan.rows)
     numbers = np.asarray([not feature.categories for feature in features])
-    few = np.resize(table, (LARGEST_BATCH, len(features)))
+    few, company = (np.resize(table, (rows, len(features))) for rows in (plan.rows, plan.again))
     spread = np.nan_to_num(table)
     noise = rng.uniform(spread.min(axis=0), spread.max(axis=0), size=few.shape).astype(np.float32)
     for column, feature in enumerate(features):
@@ -59,16 +58,16 @@ def table_input_sets(
         if feature.optional:
             noise[rng.random(len(noise)) < _MISSING_SHARE, column] = np.nan
     sets = [
-        whole(HELD_OUT if len(table) == len(real) else MIXED, {name: table}),
-        whole("random rows", {name: noise}),
-        *(whole(f"held-out x {scale:g}", {name: _scaled(few, numbers, scale)}) for scale in SCALES),
+        samples(held_out, {name: table}, plan),
+        whole("random rows", "noise", {name: noise}),
+        *(whole(f"{plan.subject} x {scale:g}", "scaled", {name: _scaled(few, numbers, scale)}) for scale in SCALES),
     ]
-    if predict is not None and numbers.all() and not quick:
+    if predict is not None and numbers.all() and plan.boundary:
         known = {name: np.nan_to_num(few)}
-        sets += on_boundary(known, blend_rows, steps=_BISECTIONS, predict=predict, rng=rng)
-    sets += at_batch_sizes({name: few}, quick=quick)
-    before, after = ({name: _scaled(few, numbers, scale)} for scale in (_HOSTILE_SCALE, -_HOSTILE_SCALE))
-    return [*sets, among({name: few}, before, after)]
+        sets += on_boundary(known, blend_rows, steps=_BISECTIONS, predict=predict, rng=rng, plan=plan)
+    sets += again({name: table}, plan)
+    before, after = ({name: _scaled(company, numbers, scale)} for scale in (_HOSTILE_SCALE, -_HOSTILE_SCALE))
+    return [*sets, among({name: company}, before, after)]
 
 
 def blend_rows(first: Arrays, second: Arrays, share: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
@@ -79,9 +78,9 @@ def blend_rows(first: Arrays, second: Arrays, share: NDArray[np.float64]) -> dic
     }
 
 
-def _fill(table: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+def _fill(table: NDArray[np.float32], rng: np.random.Generator, rows: int) -> NDArray[np.float32]:
     """Add mixtures of rows to a table that is small; each takes every column from one of two rows, or lies between."""
-    missing = LARGEST_BATCH - len(table)
+    missing = rows - len(table)
     if missing <= 0:
         return table
     first = table[rng.integers(0, len(table), size=missing)]

@@ -6,23 +6,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluate.inputs import (
-    HELD_OUT,
-    LARGEST_BATCH,
-    MIXED,
     SCALES,
     Arrays,
     InputSet,
     Predict,
+    again,
     among,
-    at_batch_sizes,
     count,
     first_rows,
     join,
     on_boundary,
     require_rows,
+    samples,
     take,
     whole,
 )
+from evaluate.plan import FULL, Plan
 
 NOISE_SCALES = (0.01, 100.0)
 _BISECTIONS = 24
@@ -31,7 +30,7 @@ _HOSTILE_SCALE = 50.0
 
 
 def tensor_input_sets(
-    held_out: Arrays, seen: Arrays, *, predict: Predict | None, seed: int, quick: bool = False
+    held_out: Arrays, seen: Arrays, *, predict: Predict | None, seed: int, plan: Plan = FULL
 ) -> list[InputSet]:
     """Build all input sets of a bundle that takes tensors, one or several, of any rank.
 
@@ -40,7 +39,7 @@ def tensor_input_sets(
         seen: All that the bundle carries, which says what range its integers have: they may be indices.
         predict: Class of each row by the reference, or None where nothing is decided and there is no boundary.
         seed: Decides the noise and the pairs.
-        quick: Leave out the boundary and most batch sizes.
+        plan: How many rows, at which batch sizes.
 
     Returns:
         The sets; the one of the real samples comes first.
@@ -50,19 +49,21 @@ def tensor_input_sets(
     """
     require_rows(held_out)
     rng = np.random.default_rng(seed)
-    filled = _fill(held_out, rng)
-    few = first_rows(filled, LARGEST_BATCH)
+    filled = _fill(held_out, rng, plan.rows)
+    few, company = first_rows(filled, plan.rows), first_rows(filled, plan.again)
     ends = join(_ends(seen, highest=False), _ends(seen, highest=True))
-    sets = [whole(HELD_OUT if count(held_out) >= LARGEST_BATCH else MIXED, filled)]
-    sets.append(whole("noise, all lowest, all highest", join(_noises(few, seen, 1.0, rng), ends)))
+    sets = [samples(held_out, filled, plan)]
+    sets.append(whole("noise, all lowest, all highest", "noise", join(_noises(few, seen, 1.0, rng), ends)))
     if any(values.dtype.kind == "f" for values in few.values()):
-        sets += [whole(f"noise x {scale:g}", _noises(few, seen, scale, rng)) for scale in NOISE_SCALES]
-        sets += [whole(f"held-out x {scale:g}", _scaled(few, scale)) for scale in SCALES]
-        if predict is not None and not quick:
-            sets += on_boundary(filled, blend_tensors, steps=_BISECTIONS, predict=predict, rng=rng)
-    sets += at_batch_sizes(few, quick=quick)
-    before, after = ({name: _hostile(values, seen[name], sign) for name, values in few.items()} for sign in (1.0, -1.0))
-    return [*sets, among(few, before, after)]
+        sets += [whole(f"noise x {scale:g}", "noise", _noises(few, seen, scale, rng)) for scale in NOISE_SCALES]
+        sets += [whole(f"{plan.subject} x {scale:g}", "scaled", _scaled(few, scale)) for scale in SCALES]
+        if predict is not None and plan.boundary:
+            sets += on_boundary(filled, blend_tensors, steps=_BISECTIONS, predict=predict, rng=rng, plan=plan)
+    sets += again(filled, plan)
+    before, after = (
+        {name: _hostile(values, seen[name], sign) for name, values in company.items()} for sign in (1.0, -1.0)
+    )
+    return [*sets, among(company, before, after)]
 
 
 def blend_tensors(first: Arrays, second: Arrays, share: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
@@ -77,9 +78,9 @@ def blend_tensors(first: Arrays, second: Arrays, share: NDArray[np.float64]) -> 
     }
 
 
-def _fill(inputs: Arrays, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+def _fill(inputs: Arrays, rng: np.random.Generator, rows: int) -> dict[str, NDArray[Any]]:
     """Add mixtures of two rows where there are few; of integers, each value is one of the two's."""
-    missing = LARGEST_BATCH - count(inputs)
+    missing = rows - count(inputs)
     if missing <= 0:
         return dict(inputs)
     first = take(inputs, rng.integers(0, count(inputs), size=missing))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from evaluate.certificate import Comparison, Decisions, GraphVerdict, Reduced, Verdict
 from evaluate.compare import DecisionParity, decision_parity, vacuity
-from evaluate.inputs import AGAIN, HOSTILE, Arrays, InputSet
+from evaluate.inputs import Arrays, InputSet
 from evaluate.reduced import compare_decisions, judge_outputs, judge_reduced
 from evaluate.runners import RUN_ERRORS, Candidate
 from evaluate.source import HeldOut
@@ -176,12 +176,12 @@ def _neighbours_change(outcomes: list[_Outcome]) -> str | None:
     A scale that is measured over the batch at hand makes the answer to one user depend on what others send. Another
     order of summation may push a few values over a rounding step; that is far less than the rounding itself.
     """
-    alone = next((o for o in outcomes if o.truth.inputs.name == AGAIN and o.truth.inputs.batch_size == 1), None)
+    alone = next((o for o in outcomes if o.truth.inputs.kind == "again" and o.truth.inputs.batch_size == 1), None)
     if alone is None:
         return None
     for other in outcomes:
         inputs = other.truth.inputs
-        if inputs.name not in {AGAIN, HOSTILE}:
+        if inputs.kind not in {"again", "hostile"}:
             continue
         for name, values in other.outputs.items():
             expected = alone.outputs[name].astype(np.float64)

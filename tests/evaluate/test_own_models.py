@@ -110,7 +110,7 @@ def test_a_right_bundle_of_two_inputs_passes_and_says_what_it_rests_on(
     certificate = json.loads(path.read_text(encoding="utf-8"))
     assert {graph["graph"] for graph in certificate["graphs"]} == set(GRAPHS)
     sets = {comparison["input_set"] for comparison in certificate["graphs"][0]["comparisons"]}
-    assert {"noise x 100", "held-out x 0.01", "on the decision boundary", "among hostile neighbours"} <= sets
+    assert {"noise x 100", "held-out samples x 0.01", "on the decision boundary", "among hostile neighbours"} <= sets
     assert certificate["precisions"] == {"float32": "pass"}
 
 

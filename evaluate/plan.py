@@ -1,0 +1,84 @@
+"""How many rows a graph is judged on: fewer where a row costs much, by a count that is the same on every machine."""
+
+from dataclasses import dataclass, replace
+
+ROWS = 64
+SAMPLES = 2048
+QUICK_SAMPLES = 256
+QUICK_DECISIONS = 2048
+
+_NAME = "held-out samples"
+_NOISE_NAME = "noise in place of samples"
+# floating-point operations of one set of rows, and of all held-out samples
+_SET_FLOPS = 32e9
+_SAMPLES_FLOPS = 200e9
+# where there are fewer outputs than 10, more rows must make up for them: on a few values, eager's luck is the yardstick
+_LEAST_ROWS = 16
+_LEAST_ROWS_OF_FEW_OUTPUTS = 32
+_FEW_OUTPUTS = 10
+_LEAST_AGAIN = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How much is run.
+
+    Attributes:
+        samples: Held-out samples at most.
+        decisions: Real samples, at most, that decisions of a graph of reduced precision are compared on.
+        rows: Rows of every set at least: small ones are filled up.
+        again: Of those, how many are run again at each batch size and among hostile neighbours.
+        batch_sizes: Rows of one run.
+        boundary: Whether rows on the decision boundary are sought.
+        unoptimized: Whether ONNX graphs are also run as they were written.
+        subject: What the samples are called.
+    """
+
+    samples: int = SAMPLES
+    decisions: int | None = None
+    rows: int = ROWS
+    again: int = ROWS
+    batch_sizes: tuple[int, ...] = (1, 2, 7, 32, 64)
+    boundary: bool = True
+    unoptimized: bool = True
+    subject: str = _NAME
+
+
+FULL = Plan()
+QUICK = Plan(
+    samples=QUICK_SAMPLES,
+    decisions=QUICK_DECISIONS,
+    batch_sizes=(1, 2, 7, 32),
+    boundary=False,
+    unoptimized=False,
+)
+
+
+def plan_of(
+    *, quick: bool, samples: int | None = None, flops_per_row: int = 0, width: int = 1, real: bool = True
+) -> Plan:
+    """Plan how much is run.
+
+    Args:
+        quick: Fewer samples and input sets.
+        samples: Held-out samples at most, where the caller says so.
+        flops_per_row: Floating-point operations of one row, 0 where they are not known.
+        width: Values that each row of the first output holds.
+        real: Whether the samples are real, and not noise.
+    """
+    plan = QUICK if quick else FULL
+    plan = replace(plan, subject=_NAME if real else _NOISE_NAME)
+    least = _LEAST_ROWS if width >= _FEW_OUTPUTS else _LEAST_ROWS_OF_FEW_OUTPUTS
+    rows = _affordable(_SET_FLOPS, flops_per_row, least=least, most=plan.rows)
+    again = max(_LEAST_AGAIN, rows * rows // ROWS)
+    most = _affordable(_SAMPLES_FLOPS, flops_per_row, least=rows, most=plan.samples)
+    if samples is not None:
+        most = min(samples, plan.samples) if quick else samples
+    sizes = tuple(size for size in plan.batch_sizes if rows == ROWS or size < ROWS)
+    return replace(plan, samples=most, rows=rows, again=again, batch_sizes=sizes)
+
+
+def _affordable(budget: float, flops_per_row: int, *, least: int, most: int) -> int:
+    if flops_per_row <= 0:
+        return most
+    return max(least, min(most, int(budget // flops_per_row)))
