@@ -27,9 +27,9 @@ class Eager:
     double: ModuleRunner
     batch_size: int = LARGEST_BATCH
 
-    def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
-        """Run any number of rows in float32."""
-        return run_batches(self.single, inputs, batch_size=self.batch_size)
+    def run(self, inputs: Arrays, *, batch_size: int = LARGEST_BATCH) -> dict[str, NDArray[Any]]:
+        """Run any number of rows in float32, in batches of at most `batch_size`: torch rounds otherwise in others."""
+        return run_batches(self.single, inputs, batch_size=min(batch_size, self.batch_size))
 
     def run64(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Run any number of rows in float64."""

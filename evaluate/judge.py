@@ -182,16 +182,17 @@ def _truth(inputs: InputSet, eager: Eager, first: Truth | None) -> tuple[Truth |
     Returns:
         The truth over the rows that prove something, and the sentence that says which do not; or None for either.
     """
-    if first is not None and inputs.known is not None:
-        reference, computed = take(first.reference, inputs.known), take(first.eager, inputs.known)
-    else:
-        try:
-            reference, computed = eager.run64(inputs.inputs), eager.run(inputs.inputs)
-        except (RuntimeError, IndexError, ValueError) as error:
-            if first is None:
-                raise
-            why = (str(error).strip() or repr(error)).splitlines()[0]
-            return None, f"{inputs.name}: PyTorch itself fails on them ({why})"
+    try:
+        if first is not None and inputs.known is not None:
+            reference = take(first.reference, inputs.known)
+        else:
+            reference = eager.run64(inputs.inputs)
+        computed = eager.run(inputs.inputs, batch_size=inputs.batch_size)
+    except (RuntimeError, IndexError, ValueError) as error:
+        if first is None:
+            raise
+        why = (str(error).strip() or repr(error)).splitlines()[0]
+        return None, f"{inputs.name}: PyTorch itself fails on them ({why})"
     finite = inputs.judged & _finite(reference) & _finite(computed)
     missing = int((inputs.judged & ~finite).sum())
     if first is None or not missing:
