@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import tyro
 
+from evaluate.commands.zoo import Zoo, run_zoo
 from train.data_root import default_data_root
 
 if TYPE_CHECKING:
@@ -97,12 +98,13 @@ Command = (
     Annotated[Parity, tyro.conf.subcommand("parity")]
     | Annotated[Accuracy, tyro.conf.subcommand("accuracy")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]
+    | Annotated[Zoo, tyro.conf.subcommand("zoo")]
 )
 
 
 def main(args: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    command: Parity | Accuracy | Bench = tyro.cli(Command, prog="python -m evaluate", args=args)
+    command: Parity | Accuracy | Bench | Zoo = tyro.cli(Command, prog="python -m evaluate", args=args)
     from rich.console import Console
     from rich.status import Status
 
@@ -122,7 +124,15 @@ def main(args: list[str] | None = None) -> int:
                 return _parity(command, status)
             if isinstance(command, Accuracy):
                 return _accuracy(command, status)
-            return _bench(command, status)
+            if isinstance(command, Bench):
+                return _bench(command, status)
+            from evaluate.zoo.run import ZooError
+
+            status.stop()
+            try:
+                return run_zoo(command)
+            except ZooError as error:
+                raise CommandError(str(error)) from error
     except KeyboardInterrupt:
         print("stopped; nothing was written", file=sys.stderr)
         return 130

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import platform
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from train.dataset import Dataset, Split
 from train.device import DeviceChoice
 from train.early_stopping import best_epoch
 from train.recipes.recipe import Recipe
+from train.revision import source_revision
 from train.run import DataRecord, EpochMetrics, Run, kept_metrics
 
 LIBRARIES = ("torch", "torchvision", "numpy", "scikit-learn", "pillow")
@@ -80,7 +80,7 @@ def record_run(
         metrics={},
         versions={"python": platform.python_version()}
         | {library: importlib.metadata.version(library) for library in LIBRARIES},
-        source_revision=_source_revision(),
+        source_revision=source_revision(),
         finished=finished,
         threads=torch.get_num_threads(),
         seed_order=recipe.seed_order,
@@ -90,6 +90,7 @@ def record_run(
         validation=recipe.validation,
         patience=recipe.patience,
         best_epoch=None if recipe.patience is None else best_epoch(history),
+        folder=recipe.folder,
     )
     return replace(run, metrics=_metrics(kept_metrics(run, history), dataset))
 
@@ -112,15 +113,3 @@ def _metrics(epoch: EpochMetrics, dataset: Dataset) -> dict[str, float]:
         "validation_weighted_loss": epoch.validation_weighted_loss,
     }
     return {name: value for name, value in figures.items() if value is not None}
-
-
-def _source_revision() -> str | None:
-    """Return the git commit of this source, with ``-dirty`` where it was changed since; None outside a checkout."""
-    checkout = Path(__file__).resolve().parents[1]
-    if not (checkout / ".git").exists():
-        return None
-    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip() or None
-    except (OSError, subprocess.SubprocessError):
-        return None

@@ -1,0 +1,147 @@
+"""One architecture through the commands that a user types: weights, export, certificate; each a process of its own."""
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torchvision  # type: ignore[import-untyped]
+
+from evaluate.certificate import Certificate, Comparison, GraphVerdict
+from evaluate.zoo.pictures import write_pictures
+from evaluate.zoo.result import Graph, Result, Settings
+from export.work import flops_per_row
+from serve.bundle import CERTIFICATE, Bundle, decode_sealed, read_bundle
+from serve.parity import MAX_FACTOR, RMSE_FACTOR
+from train.revision import source_revision
+
+CLASSES = 1000
+_PICTURES = 12
+_KIB = 1024
+_HOLDS, _FAILS = 0, 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ran:
+    """One command as it ended."""
+
+    code: int
+    duration_s: float
+    peak_bytes: int
+    last_words: str
+
+
+def examine(name: str, folder: Path, *, settings: Settings) -> Result:
+    """Export and certify one architecture.
+
+    Args:
+        name: torchvision's.
+        folder: Where weights, bundle and the commands' output stand meanwhile; it is there.
+        settings: Side of its pictures, seed, and how thorough the certificate is.
+    """
+    weights, labels, pictures, out = (folder / part for part in ("weights.pth", "labels.txt", "pictures", "bundle"))
+    factory = f"torchvision.models:{name}"
+    labels.write_text("\n".join(f"class {index}" for index in range(CLASSES)) + "\n", encoding="utf-8")
+    write_pictures(pictures, _PICTURES, side=settings.side, seed=settings.seed + 1)
+    made = _run(folder, "-m", "evaluate.zoo.weights", name, str(weights), str(settings.side), str(settings.seed))
+    exported = judged = None
+    if made.code == 0:
+        size = f"image:uint8[{settings.side},{settings.side},3]"
+        exported = _run(
+            folder, "-m", "export", "--factory", factory, "--weights", str(weights), "--input", size,
+            "--labels", str(labels), "--samples", str(pictures), "--out", str(out), "--certify", "none",
+        )  # fmt: skip
+    if exported is not None and exported.code == 0:
+        quick = ["--quick"] if settings.mode == "quick" else []
+        judged = _run(folder, "-m", "evaluate", "parity", str(out), "--factory", factory, *quick)
+    bundle = read_bundle(out) if judged is not None and judged.code in {_HOLDS, _FAILS} else None
+    ran = [step for step in (made, exported, judged) if step is not None]
+    parameters, flops = _size(name, settings.side)
+    return Result(
+        name=name,
+        settings=settings,
+        source_revision=source_revision(),
+        machine=f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        parameters=parameters,
+        flops=flops,
+        export_s=exported.duration_s if exported else 0.0,
+        certify_s=judged.duration_s if judged else 0.0,
+        peak_bytes=max(step.peak_bytes for step in ran[1:] or ran),
+        graphs=_graphs(bundle) if bundle else (),
+        failure=None if bundle else ran[-1].last_words or f"exit code {ran[-1].code}, and no word",
+    )
+
+
+def _run(folder: Path, *arguments: str) -> _Ran:
+    start = time.perf_counter()
+    with (folder / "output.txt").open("w+", encoding="utf-8") as output:
+        process = subprocess.Popen([sys.executable, *arguments], stdout=output, stderr=subprocess.STDOUT)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        lines = [line.strip() for line in output if line.strip()]
+    return _Ran(
+        code=process.returncode,
+        duration_s=time.perf_counter() - start,
+        peak_bytes=usage.ru_maxrss * (1 if sys.platform == "darwin" else _KIB),
+        last_words=lines[-1] if lines else "",
+    )
+
+
+def _size(name: str, side: int) -> tuple[int, int]:
+    """Return how many numbers an architecture learns, and the operations of one row; without memory for either."""
+    with torch.device("meta"):
+        network = torchvision.models.get_model(name, weights=None, **_UNDRAWN.get(name, {})).eval()
+        flops = flops_per_row(network, (torch.empty(1, 3, side, side),))
+    return sum(parameter.numel() for parameter in network.parameters()), flops
+
+
+# of these two, torchvision draws the weights with a sampler that has no form for tensors without memory
+_UNDRAWN = {"googlenet": {"init_weights": False}, "inception_v3": {"init_weights": False}}
+
+
+def _graphs(bundle: Bundle) -> tuple[Graph, ...]:
+    path = bundle.path / CERTIFICATE
+    certificate = decode_sealed(path.read_bytes(), Certificate, path)
+    sizes = {entry.path: entry.size_bytes for entry in bundle.manifest.files}
+    return tuple(_graph(verdict, sizes) for verdict in certificate.graphs)
+
+
+def _graph(verdict: GraphVerdict, sizes: dict[str, int]) -> Graph:
+    first = [comparison for comparison in verdict.comparisons if comparison.output == verdict.comparisons[0].output]
+    return Graph(
+        graph=verdict.graph,
+        provider=verdict.provider,
+        optimized=verdict.optimized,
+        size_bytes=sum(size for path, size in sizes.items() if path.startswith(verdict.graph)),
+        batch_sizes=tuple(sorted({comparison.batch_size for comparison in verdict.comparisons})),
+        rows=sum(comparison.rows for comparison in first),
+        rmse_ratio=_worst(verdict.comparisons, "rmse", RMSE_FACTOR),
+        max_ratio=_worst(verdict.comparisons, "max", MAX_FACTOR),
+        verdict=verdict.verdict,
+        reason=verdict.reason,
+    )
+
+
+def _worst(comparisons: tuple[Comparison, ...], which: str, factor: float) -> float | None:
+    """Return the greatest error as a multiple of eager's own, or None where an output could not be compared."""
+    ratios = []
+    for comparison in comparisons:
+        error, bound = (
+            (comparison.rmse, comparison.rmse_bound)
+            if which == "rmse"
+            else (comparison.max_error, comparison.max_bound)
+        )
+        if error is None or not bound:
+            return None
+        ratios.append(factor * error / bound)
+    return max(ratios, default=None)

@@ -1,0 +1,74 @@
+"""All architectures, one after the other; what is there already, and was made with the same settings, is kept."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from evaluate.zoo.examine import examine
+from evaluate.zoo.page import write_page
+from evaluate.zoo.result import Result, Settings, read_result, write_result
+from evaluate.zoo.weights import architectures
+
+
+class ZooError(ValueError):
+    """A request for the zoo that cannot be carried out."""
+
+
+def examine_all(
+    names: Sequence[str],
+    folder: Path,
+    *,
+    settings: Settings,
+    page: Path | None,
+    again: bool = False,
+    on_start: Callable[[str, int, int], None],
+    on_result: Callable[[Result, bool], None],
+) -> tuple[Result, ...]:
+    """Export and certify architectures, smallest first where all are meant.
+
+    Args:
+        names: torchvision's names; none means all.
+        folder: Where a file per architecture stands, and stays.
+        settings: See `examine`.
+        page: Where to write the page of all results in the folder that have these settings, after each architecture.
+        again: Do not keep what is there.
+        on_start: Told which architecture comes, the how many-th, and of how many.
+        on_result: Told each result, and whether it was there already.
+
+    Raises:
+        ZooError: torchvision has no such architecture, or the folder cannot be written to.
+    """
+    known = architectures()
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ZooError(
+            f"{unknown[0]!r} is none of torchvision's {len(known)} classification architectures; they are "
+            f"{', '.join(known)}"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ZooError(f"{folder} cannot be made ({error.strerror}), but results stand there; give --out") from error
+    chosen = tuple(names) or known
+    for index, name in enumerate(chosen):
+        on_start(name, index, len(chosen))
+        result = None if again else read_result(folder, name)
+        kept = result is not None and result.settings == settings
+        if result is None or not kept:
+            place = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=folder))
+            try:
+                result = examine(name, place, settings=settings)
+            finally:
+                shutil.rmtree(place, ignore_errors=True)
+            write_result(folder, result)
+        on_result(result, kept)
+        if page is not None:
+            write_page(page, results_in(folder, settings), settings=settings, of=len(known))
+    return results_in(folder, settings)
+
+
+def results_in(folder: Path, settings: Settings) -> tuple[Result, ...]:
+    """Return the results that a folder holds, of these settings, in the order of torchvision's names."""
+    found = (read_result(folder, name) for name in architectures())
+    return tuple(result for result in found if result is not None and result.settings == settings)
