@@ -14,8 +14,9 @@ from evaluate.eager import eager_of
 from evaluate.inputs import Arrays, take
 from evaluate.reduced import PairedDrop, paired_drop
 from evaluate.runners import RUN_ERRORS, candidates, weights_bytes
-from evaluate.source import check_dataset, golden_of
+from evaluate.source import check_dataset, folder_of, golden_of
 from export.factory import Factory
+from export.folder_record import recorded_folder
 from export.module_runner import run_batches
 from serve.bundle import Bundle, BundleError
 from serve.devices import Choice
@@ -114,7 +115,8 @@ def measure_accuracy(
 ) -> Accuracy:
     """Run the whole test split through the eager module and every graph.
 
-    A bundle without a recipe is measured on the labelled samples that it carries, as few as they are.
+    A bundle without a recipe is measured on the labelled samples that it carries, as few as they are; one of a folder
+    of images on all that were held out, where the folder is here as it was.
 
     Raises:
         DataError: the data is not there.
@@ -164,6 +166,13 @@ def _labelled(bundle: Bundle, data_root: Path) -> tuple[Arrays, NDArray[Any], st
         rows = dataset.test.inputs
         data = f"{len(rows)} test samples of {recipe.data}"
         return {manifest.inputs[0].name: rows}, dataset.test.targets, data, recipe.notes_accuracy
+    folder = folder_of(bundle, data_root)
+    if folder is not None:
+        data = f"{len(folder.test)} test samples of folder {folder.name}"
+        return {manifest.inputs[0].name: folder.test.inputs}, folder.test.targets, data, None
+    why = "it has no recipe"
+    if recorded_folder(manifest) is not None:
+        why = f"folder {manifest.provenance.dataset} as it was trained on is not here"
     golden = golden_of(bundle)
     known = (golden.kind == "held-out") & (golden.class_index >= 0)
     if "classification" not in manifest.task or not known.any():
@@ -171,7 +180,7 @@ def _labelled(bundle: Bundle, data_root: Path) -> tuple[Arrays, NDArray[Any], st
             f"{bundle.path} has no recipe and carries no labelled samples, so there is nothing to measure accuracy on; "
             "export it with --samples that have labels"
         )
-    data = f"the bundle's own {int(known.sum())} labelled samples, because it has no recipe"
+    data = f"the bundle's own {int(known.sum())} labelled samples, because {why}"
     return take(golden.inputs, known), golden.class_index[known], data, None
 
 

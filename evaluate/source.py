@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluate.inputs import Arrays, count, take
+from export.folder_record import recorded_folder
 from serve.bundle import Bundle, BundleError
 from serve.golden import Golden, read_golden
 from train.data import load_dataset
-from train.dataset import Dataset, MissingDataError
+from train.dataset import DataError, Dataset, MissingDataError
+from train.image_folder import find_folder, read_image_folder
 from train.recipes.registry import find_recipe
 
 
@@ -50,20 +52,54 @@ def golden_of(bundle: Bundle) -> Golden:
 
 
 def dataset_of(bundle: Bundle, data_root: Path) -> Dataset | None:
-    """Return the data that a bundle's recipe was trained and tested on, or None where it has none or it is not here.
+    """Return the data that a bundle's model was trained and tested on, or None where it has none or it is not here.
+
+    A folder of the user's own images may have changed since, which is nobody's fault: then it is not here.
 
     Raises:
-        BundleError: the data is there, but is other data.
+        BundleError: the data of a recipe is there, but is other data; or labels are not in the order of a folder's.
     """
     recipe = bundle.manifest.provenance.recipe
     if recipe is None:
-        return None
+        return folder_of(bundle, data_root)
     try:
         dataset = load_dataset(find_recipe(recipe), data_root, download=False)
     except MissingDataError:
         return None
     check_dataset(bundle, dataset, data_root)
     return dataset
+
+
+def folder_of(bundle: Bundle, data_root: Path) -> Dataset | None:
+    """Return the folder of images that a bundle's model was trained on, byte for byte, or None where it is not here.
+
+    It is looked for below the data root, and in the working directory.
+
+    Raises:
+        BundleError: the labels are not in the order of the class folders.
+    """
+    manifest = bundle.manifest
+    folder = recorded_folder(manifest)
+    if folder is None or manifest.preprocessing is None:
+        return None
+    if list(manifest.labels) != sorted(manifest.labels):
+        raise BundleError(
+            f"{bundle.path} has the labels {', '.join(manifest.labels)}, but it was trained on a folder, whose classes "
+            "go by alphabet; export the run again"
+        )
+    for root in (data_root, Path()):
+        try:
+            dataset = read_image_folder(
+                find_folder(folder.name, root),
+                folder=folder,
+                labels=manifest.labels,
+                preprocessing=manifest.preprocessing,
+            )
+        except DataError:
+            continue
+        if dataset.sha256 == manifest.provenance.dataset_sha256:
+            return dataset
+    return None
 
 
 def all_held_out(bundle: Bundle, golden: Golden, dataset: Dataset | None) -> HeldOut:
@@ -77,6 +113,8 @@ def all_held_out(bundle: Bundle, golden: Golden, dataset: Dataset | None) -> Hel
             source=f"{len(rows)} test samples of {provenance.dataset}",
         )
     why = f"because {provenance.dataset} is not here" if provenance.recipe else "because it has no recipe"
+    if recorded_folder(bundle.manifest) is not None:
+        why = f"because folder {provenance.dataset} as it was trained on is not here"
     held_out = golden.kind == "held-out"
     if held_out.any():
         return HeldOut(

@@ -64,7 +64,8 @@ def _training(provenance: Provenance) -> list[str]:
     lines = [f"- network: {built}"]
     if provenance.factory_sha256:
         lines.append(f"- its source file: sha256 {provenance.factory_sha256[:16]}…")
-    if provenance.recipe is None:
+    trained_here = provenance.recipe is not None or "epochs" in provenance.training
+    if not trained_here:
         samples = f"{provenance.dataset}, sha256 {provenance.dataset_sha256[:16]}…" if provenance.dataset else "none"
         lines += ["- trained elsewhere: on what, nobody recorded", f"- samples given at export: {samples}"]
     else:
@@ -74,7 +75,7 @@ def _training(provenance: Provenance) -> list[str]:
     if provenance.seed is not None:
         lines.append(f"- seed {provenance.seed}, on {provenance.device}")
     lines.append(f"- versions: {', '.join(f'{key} {value}' for key, value in provenance.versions.items())}")
-    if provenance.recipe is not None:
+    if trained_here:
         lines.append(f"- source revision: {provenance.source_revision or 'not recorded'}")
     return lines
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from train.commands.compare import CompareCommand, compare
+from train.commands.folder import FolderCommand, train_folder
 from train.commands.listing import ListCommand, show_list
 from train.commands.reproduce import ReproduceCommand, reproduce
 from train.commands.run import RunCommand, run_recipe
@@ -17,6 +18,7 @@ from train.commands.study import StudyCommand, carry_out_study
 Command = (
     Annotated[ListCommand, tyro.conf.subcommand("list")]
     | Annotated[RunCommand, tyro.conf.subcommand("run")]
+    | Annotated[FolderCommand, tyro.conf.subcommand("folder")]
     | Annotated[CompareCommand, tyro.conf.subcommand("compare")]
     | Annotated[ShowCommand, tyro.conf.subcommand("show")]
     | Annotated[StudyCommand, tyro.conf.subcommand("study")]
@@ -26,10 +28,12 @@ Command = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    command: ListCommand | RunCommand | CompareCommand | ShowCommand | StudyCommand | ReproduceCommand = tyro.cli(
+    command: (
+        ListCommand | RunCommand | FolderCommand | CompareCommand | ShowCommand | StudyCommand | ReproduceCommand
+    ) = tyro.cli(
         Command,
         prog="python -m train",
-        description="Train a recipe into a run that `python -m export` takes.",
+        description="Train a recipe, or images of your own, into a run that `python -m export` takes.",
         args=arguments,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
@@ -40,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return show_list(command)
         case RunCommand():
             return run_recipe(command)
+        case FolderCommand():
+            return train_folder(command)
         case CompareCommand():
             return compare(command)
         case ShowCommand():

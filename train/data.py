@@ -10,6 +10,7 @@ from serve.preprocess import prepare_arrays
 from train.dataset import DataError, Dataset, Split, make_dataset
 from train.fashion_mnist import read_fashion_mnist
 from train.food import read_food
+from train.image_folder import find_folder, read_image_folder
 from train.recipes.recipe import Recipe
 from train.tables import TABLES, Rows
 
@@ -29,6 +30,13 @@ def load_dataset(recipe: Recipe, data_root: Path, *, download: bool = True) -> D
         MissingDataError: the data is not there.
         DataError: the data is unknown, missing and cannot be downloaded, damaged, or has other classes than the recipe.
     """
+    if recipe.folder is not None and recipe.preprocessing is not None:
+        return read_image_folder(
+            find_folder(recipe.folder.name, data_root),
+            folder=recipe.folder,
+            labels=recipe.labels,
+            preprocessing=recipe.preprocessing,
+        )
     read = DATASETS.get(recipe.data)
     if read is None:
         raise DataError(f"recipe {recipe.name} has data {recipe.data!r}, but one of {', '.join(DATASETS)} was expected")

@@ -96,9 +96,10 @@ def fit(
         _check_earlier(recipe, earlier, choice)
     dataset = load_dataset(recipe, data_root)
     if earlier is not None and dataset.sha256 != earlier.run.data.sha256:
+        remedy = "give the --data-root it was trained from" if recipe.folder is None else "give DIR as it was then"
         raise DataError(
             f"{dataset.name} has sha256 {dataset.sha256[:12]}…, but {earlier.path} was trained on "
-            f"{earlier.run.data.sha256[:12]}…; give the --data-root it was trained from, or train again"
+            f"{earlier.run.data.sha256[:12]}…; {remedy}, or train again"
         )
     dataset, validation = _set_aside(recipe, dataset)
     with memory_for(choice.device, f"the network of {recipe.parameters:,} numbers", "give --device cpu"):

@@ -14,6 +14,7 @@ from torch import nn
 
 from serve.bundle import Feature, ImagePreprocessing, Task
 from train.errors import RunError as RunError  # part of this module's contract
+from train.recipes.recipe import ImageFolder
 
 RECORD = "run.json"
 STATE_DICT = "state_dict.pt"
@@ -28,7 +29,7 @@ class DataRecord:
     """Which data a run saw.
 
     Attributes:
-        name: A name in `train.data.DATASETS`.
+        name: A name in `train.data.DATASETS`, or that of the user's own folder.
         root: The data root it was read from, as given.
         sha256: Digest over the images and labels of both splits, before any validation rows are set aside.
         train_rows: Rows that were trained on.
@@ -92,6 +93,7 @@ class Run:
     validation: float = 0.0
     patience: int | None = None
     best_epoch: int | None = None
+    folder: ImageFolder | None = None
 
     @property
     def kept_epoch(self) -> int:

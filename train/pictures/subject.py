@@ -13,8 +13,8 @@ from train.initialise import initialise
 from train.models.inputs import build_input
 from train.pictures.kinds import recipe_named
 from train.pictures.picture import PictureError
+from train.recipe_of_run import data_root_of, recipe_of_run
 from train.recipes.recipe import Recipe
-from train.recipes.registry import RECIPES
 from train.run import RECORD, Run, build_network, load_network, read_run
 from train.validation import set_aside
 
@@ -56,9 +56,7 @@ def find_subject(name: str, data_root: Path | None = None) -> Subject:
     if not (path / RECORD).is_file():
         return Subject(name=name, recipe=recipe_named(name), data_root=data_root)
     run = read_run(path)
-    return Subject(
-        name=path.resolve().name, recipe=RECIPES.get(run.recipe or ""), run=run, path=path, data_root=data_root
-    )
+    return Subject(name=path.resolve().name, recipe=recipe_of_run(run), run=run, path=path, data_root=data_root)
 
 
 def read_data(subject: Subject) -> Dataset:
@@ -75,7 +73,7 @@ def read_data(subject: Subject) -> Dataset:
         known = None if run is None else run.recipe
         raise PictureError(f"{subject.path} was trained from recipe {known}, which does not exist; train again")
     dataset = load_dataset(
-        replace(recipe, preprocessing=run.preprocessing), subject.data_root or Path(run.data.root), download=False
+        replace(recipe, preprocessing=run.preprocessing), data_root_of(run, subject.data_root), download=False
     )
     if dataset.sha256 != run.data.sha256:
         raise PictureError(

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Literal
 
 from serve.bundle import Feature, ImagePreprocessing, Task
@@ -17,6 +18,36 @@ class RecipeError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFolder:
+    """Images of one's own: which folder, and how its held-out images are told from the others.
+
+    Attributes:
+        name: The folder's own name; where it lies is said elsewhere.
+        test_share: Of each class to hold out, in (0, 1); None where the folder has ``train`` and ``test`` itself.
+        split_seed: Decides which images; None likewise.
+    """
+
+    name: str
+    test_share: float | None = None
+    split_seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.name in {"", ".", ".."} or PurePath(self.name).name != self.name:
+            raise RecipeError(f"folder {self.name!r} has no name of its own, but one was expected; give another DIR")
+        if (self.test_share is None) != (self.split_seed is None):
+            raise RecipeError(f"folder {self.name} has a test share without a split seed, or one without a share")
+        if self.test_share is not None and not 0 < self.test_share < 1:
+            raise RecipeError(
+                f"folder {self.name} has test share {self.test_share}, but a number above 0 and below 1 was expected; "
+                "give one such as 0.2"
+            )
+        if self.split_seed is not None and not 0 <= self.split_seed < 2**63:
+            raise RecipeError(
+                f"folder {self.name} has split seed {self.split_seed}, but a number from 0 to 2**63 - 1 was expected"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """One model, its data and how it is trained. Holds no torch object, so that listing recipes is instant.
 
@@ -24,7 +55,7 @@ class Recipe:
         name: The id on the command line.
         title: One line for people.
         task: What the outputs mean.
-        data: A name in `train.data.DATASETS`.
+        data: A name in `train.data.DATASETS`, or ``image-folder``.
         labels: Human names, in the order of the class indices; of the targets, for a regression.
         factory: ``package.module:callable`` that builds the network: what the input module gives in, logits (binary:
             one per row) or predictions out.
@@ -55,6 +86,7 @@ class Recipe:
         notes_accuracy: Test accuracy that the source notes print, fraction in [0, 1], or None.
         notes_loss: Test loss that the source notes print, or None.
         notes: Where in the source notes the recipe comes from, or why it exists.
+        folder: The images of one's own that it is for; of a recipe of this project None.
     """
 
     name: str
@@ -88,6 +120,7 @@ class Recipe:
     notes_accuracy: float | None = None
     notes_loss: float | None = None
     notes: str = ""
+    folder: ImageFolder | None = None
 
     def __post_init__(self) -> None:
         if (self.preprocessing is None) != bool(self.features):
