@@ -3,9 +3,11 @@
 import csv
 import io
 import math
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -27,7 +29,8 @@ from train.run import (
     RunError,
     read_run,
 )
-from train.run_place import NEW, OLD, is_free, names_in, run_workplace
+from train.run_place import RUN
+from train.workplace import NEW, OLD, is_free, names_in, workplace
 
 FILES = {RECORD, STATE_DICT, METRICS, CURVES, CHECKPOINT}
 
@@ -80,7 +83,7 @@ def write_run(
     _check_place(path, overwrite=overwrite)
     place = path.resolve()
     try:
-        with run_workplace(place) as folder:
+        with workplace(place, RUN) as folder:
             fresh = folder / NEW
             (fresh / STATE_DICT).write_bytes(_saved(dict(weights)))
             if checkpoint is not None:
@@ -142,28 +145,46 @@ def _check_replaceable(path: Path, *, overwrite: bool) -> None:
 def swap_directory(path: Path, fresh: Path, *, aside: Path) -> None:
     """Put a finished directory in its place: killed at any instant, the old one stands there or the new one.
 
-    Where the system cannot exchange two directories, a kill may also leave the place empty, and the old one complete
-    in `aside`, from where the next write puts it back.
+    That holds for a power cut, too, as far as the system lets its disk be waited for. Where the system cannot exchange
+    two directories, a kill may also leave the place empty, and the old one complete in `aside`, from where the next
+    write puts it back.
 
     Args:
         path: Where it is to stand; what stands there is removed once the new one does.
         fresh: The new one, on the same file system.
         aside: Where the old one waits; a free path on the same file system.
     """
+    for part in (*fresh.rglob("*"), fresh):
+        _sync(part)
     if not path.exists():
         fresh.rename(path)
+        _sync(path.parent)
         return
     if exchange(path, fresh):
+        _sync(path.parent)
         shutil.rmtree(fresh, ignore_errors=True)
         return
     try:
         path.rename(aside)
         fresh.rename(path)
+        _sync(path.parent)
     except BaseException:  # a signal may be taken as either returns
         if not path.exists() and aside.exists():
             aside.rename(path)
         raise
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    """Force a file, or what a folder lists, to disk; nothing is said where the system cannot."""
+    if os.name != "posix":  # elsewhere no folder can be opened
+        return
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _saved(content: object) -> bytes:

@@ -13,7 +13,7 @@ from torch import nn
 import train.write
 from export.deployable import input_specs, output_specs, wrap
 from export.golden_inputs import golden_features
-from export.workplace import workplace
+from export.workplace import EXPORT, workplace
 from export.write import Draft, write_bundle
 from serve.bundle import BundleError, CertificateHead, Feature, Provenance, encode_sealed, read_bundle
 from tests.conftest import ROOT, run_command
@@ -179,6 +179,7 @@ def test_a_bundle_that_a_kill_left_aside_is_put_back(places: tuple[str, ...], se
     for name in places:
         place(leftover / name, 4 if name == "new" else 3)
     (leftover / "new").mkdir(exist_ok=True)
+    (leftover / EXPORT.marker).write_text("ours")
     broken = tiny(5)
     object.__setattr__(broken, "golden_inputs", {})
     with pytest.raises(KeyError):
@@ -191,9 +192,11 @@ def test_a_bundle_that_a_kill_left_aside_is_put_back(places: tuple[str, ...], se
 def test_only_what_exports_left_is_cleared_away(tmp_path: Path) -> None:
     write(tmp_path / "bundle", 0)
     (tmp_path / ".bundle.export-00000000" / "new").mkdir(parents=True)
-    kept = [".bundle.backup", ".bundle.export-mine", ".other.export-00000000"]
+    (tmp_path / ".bundle.export-00000000" / EXPORT.marker).write_text("ours")
+    kept = [".bundle.backup", ".bundle.export-mine", ".bundle.export-33333333", ".other.export-00000000"]
     for name in kept:
         (tmp_path / name).mkdir()
+    (tmp_path / ".bundle.export-33333333" / "new").mkdir()  # bears such a name, but no marker
     (tmp_path / ".bundle.export-11111111").write_text("mine")
     (tmp_path / ".bundle.export-22222222").symlink_to(tmp_path / ".bundle.backup")
     write(tmp_path / "bundle", 1)

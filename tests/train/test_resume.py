@@ -21,7 +21,7 @@ from train.fit import Fitted, fit
 from train.recipes.recipe import Recipe
 from train.recipes.registry import RECIPES
 from train.run import EpochMetrics, Run, RunError, read_metrics, read_run
-from train.run_place import MARKER, rescue_run
+from train.run_place import RUN, rescue_run
 from train.write import write_run
 
 DIGITS = replace(RECIPES["digits"], epochs=3, batch_size=128)
@@ -247,7 +247,7 @@ def short() -> Fitted:
 
 def left_aside(folder: Path, name: str, fitted: Fitted, *, seed: int, age: int) -> None:
     run = write(folder / name, replace(fitted, run=replace(fitted.run, seed=seed)))
-    (folder / MARKER).write_text("ours")
+    (folder / RUN.marker).write_text("ours")
     os.utime(run / "run.json", (2e9 - age, 2e9 - age))
 
 
@@ -258,7 +258,7 @@ def test_the_newest_run_that_kills_left_aside_is_put_back(short: Fitted, tmp_pat
     left_aside(tmp_path / ".run.run-d_b1c2d3", "old", short, seed=4, age=400)
     half = tmp_path / ".run.run-00000000" / "new"
     half.mkdir(parents=True)
-    (half.parent / MARKER).write_text("ours")
+    (half.parent / RUN.marker).write_text("ours")
     (half / "run.json").write_text('{"recipe": ')
     rescue_run(tmp_path / "run")
     assert [entry.name for entry in tmp_path.iterdir()] == ["run"]
