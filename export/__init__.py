@@ -4,13 +4,14 @@ Inits are empty elsewhere. This one holds the one function that notebooks call, 
 that `python -m export --help` stays instant.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from export.progress import Step
     from serve.bundle import Manifest
 
 
@@ -30,7 +31,9 @@ def bundle(
     interpolation: Literal["bilinear", "bicubic"] | None = None,
     samples: str | Path | None = None,
     formats: Sequence[str] = ("onnx", "torchscript"),
+    opset: int | None = None,
     name: str | None = None,
+    on_step: "Callable[[Step], None] | None" = None,
 ) -> "Manifest":
     """Write a bundle of a module that is at hand, as `python -m export --factory` does of one that is named.
 
@@ -38,7 +41,7 @@ def bundle(
     ``evaluate.judge.certify(serve.bundle.read_bundle(out), data_root=…, module=module)``.
 
     Args:
-        module: With its weights; it is copied, and not changed.
+        module: With its weights; it is not changed.
         out: Bundle directory to write.
         inputs: One or several ``NAME:DTYPE[dims]``, without the batch: ``image:uint8[224,224,3]``.
         labels: Names of the classes, where the module returns logits.
@@ -52,7 +55,9 @@ def bundle(
         interpolation: How pixels are resized.
         samples: Real inputs to prove the bundle with: a folder of images, a table, or an .npz.
         formats: Names of `export.formats.FORMATS`.
+        opset: ONNX operator set that the graphs must have; torch's exporter chooses unless given.
         name: What it is called when it is served; the last part of `out` unless given.
+        on_step: Called with each step that is done: its name, the bytes of its file where it wrote one, its duration.
 
     Returns:
         The manifest as written.
@@ -77,5 +82,7 @@ def bundle(
         interpolation=interpolation,
         samples=Path(samples) if samples is not None else None,
         formats=tuple(formats),
+        opset=opset,
         name=name,
+        on_step=on_step,
     )

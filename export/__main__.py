@@ -13,14 +13,13 @@ import tyro
 from export.command import Certify, Export, check_flags
 
 if TYPE_CHECKING:
-    from export.write import Draft, Step
+    from export.write import Draft
 
 
 def main(args: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     command = tyro.cli(Export, prog="python -m export", args=args)
     from rich.console import Console
-    from rich.status import Status
 
     from train.extra import explain_missing
     from train.threads import limit_spinning
@@ -28,33 +27,29 @@ def main(args: list[str] | None = None) -> int:
     limit_spinning()
 
     from export.errors import ExportError
+    from export.progress import ExportProgress, Step
     from serve.bundle import BundleError
     from train.dataset import DataError
     from train.errors import RunError
     from train.recipes.recipe import RecipeError
 
-    console = Console(stderr=True, highlight=False)
+    progress = ExportProgress(Console(stderr=True))
+    listener = progress.listener
     start = time.perf_counter()
     try:
         check_flags(command)
-        with Status("loading torch", console=console):
-            from export.write import write_bundle
-
-        def report(step: "Step") -> None:
-            console.print(f"  {step.path:<22} {step.size_bytes:>12,} bytes  {step.duration_s:6.2f} s")
-
-        def remark(note: str) -> None:
-            console.print(f"note: {note}", soft_wrap=True)
-
         source = command.run or command.network.factory
-        with Status(f"reading {source}", console=console) as status:
-            draft, notes = _draft(command)
+        with progress:
+            with listener.step("torch loaded", "loading torch"):
+                from export.write import write_bundle
+            with listener.step("network read", f"reading {source}"):
+                draft, notes = _draft(command)
             out = command.out or Path("bundles") / draft.name
-            console.print(f"exporting {source} to {out}")
+            progress.say(f"exporting {source} to {out}")
             for note in notes:
-                remark(note)
-            status.update("writing the graphs")
-            manifest = write_bundle(out, draft, formats=command.formats, on_step=report, on_note=remark)
+                listener.on_note(note)
+            manifest = write_bundle(out, draft, formats=command.formats, opset=command.opset, listener=listener)
+            listener.on_step(Step(name="bundle written", size_bytes=_size(out), duration_s=time.perf_counter() - start))
     except KeyboardInterrupt:
         print("stopped; nothing was written", file=sys.stderr)
         return 130
@@ -65,7 +60,18 @@ def main(args: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"bundle {out}  {draft.name}  sha256 {manifest.sha256[:16]}  {time.perf_counter() - start:.1f} s", flush=True)
-    return _certify(out, command.certify or ("none" if command.run else "quick"), command.network.factory)
+    begun = time.perf_counter()
+    certify = command.certify or ("none" if command.run else "quick")
+    code = _certify(out, certify, command.network.factory)
+    if certify != "none":
+        now = time.perf_counter()
+        listener.on_step(Step(name=f"certificate ({certify})", duration_s=now - begun))
+        listener.on_step(Step(name="in all", size_bytes=_size(out), duration_s=now - start))
+    return code
+
+
+def _size(bundle: Path) -> int:
+    return sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
 
 
 def _draft(command: Export) -> tuple["Draft", tuple[str, ...]]:

@@ -107,6 +107,10 @@ class Export:
     formats: Annotated[tuple[Format, ...], tyro.conf.arg(metavar="FORMAT ...")] = ("onnx", "torchscript")
     """What to write, of onnx (which serving needs), torchscript, exported-program, onnx-fp16, onnx-int8 and triton."""
 
+    opset: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """ONNX operator set that the graphs must have; torch's exporter chooses unless given. One that it cannot write, or
+    that ONNX Runtime cannot run, is refused."""
+
     name: str | None = None
     """What the model is called when it is served. Default: the recipe's name; for a network of your own, the last part
     of --out, or else the factory's."""

@@ -5,14 +5,17 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from export.deployable import input_specs, output_specs, wrap
 from export.errors import ExportError
-from export.golden_inputs import calibration_rows, golden_features, golden_images
+from export.folder_record import record_folder
+from export.golden_inputs import calibration_rows, golden_features, golden_images, rows_for
+from export.work import flops_per_row
 from export.write import Draft
 from serve.bundle import NAME, Provenance
 from train.data import load_dataset
-from train.recipes.registry import RECIPES
+from train.recipe_of_run import data_root_of, recipe_of_run
 from train.run import build_network, load_network, read_run
 
 
@@ -33,19 +36,19 @@ def draft_of_run(run_path: Path, *, data_root: Path | None = None, name: str | N
         raise ExportError(f"--name is {name!r}, but only letters, digits, '.', '_' and '-' may stand in it")
     run = read_run(run_path)
     network = load_network(run_path, run)
-    recipe = RECIPES.get(run.recipe or "")
+    recipe = recipe_of_run(run)
     if recipe is None:
         raise ExportError(
             f"{run_path} was trained from recipe {run.recipe}, which this version does not have; train again"
         )
-    dataset = load_dataset(recipe, data_root or Path(run.data.root))
+    dataset = load_dataset(recipe, data_root_of(run, data_root))
     if dataset.sha256 != run.data.sha256:
         raise ExportError(
             f"{run.data.name} has sha256 {dataset.sha256[:12]}…, but the run was trained on {run.data.sha256[:12]}…; "
             "give the --data-root it was trained from, or train again"
         )
     provenance = Provenance(
-        recipe=run.recipe,
+        recipe=run.recipe if run.folder is None else None,
         factory=run.factory,
         factory_args=run.factory_args,
         mean=run.mean,
@@ -72,13 +75,18 @@ def draft_of_run(run_path: Path, *, data_root: Path | None = None, name: str | N
             "seed_order": run.seed_order,
             "weight_decay": run.weight_decay,
             "loss": run.loss,
-        },
+        }
+        | ({} if run.folder is None else record_folder(run.folder)),
         metrics=run.metrics,
     )
     rows, targets = dataset.test.inputs, dataset.test.targets
     class_index = targets if run.task != "regression" else np.full(len(rows), -1, dtype=np.int64)
+    module = wrap(network, task=run.task, features=run.features, mean=run.mean, std=run.std)
+    counts = rows_for(flops_per_row(module, (torch.from_numpy(rows[:1].copy()),)))
     golden, golden_class_index, kind = (
-        golden_features(rows, class_index, run.features) if run.features else golden_images(rows, class_index)
+        golden_features(rows, class_index, run.features, counts)
+        if run.features
+        else golden_images(rows, class_index, counts)
     )
     specs = input_specs(run.preprocessing, run.features)
     return Draft(
@@ -86,7 +94,7 @@ def draft_of_run(run_path: Path, *, data_root: Path | None = None, name: str | N
         title=recipe.title,
         task=run.task,
         labels=run.labels,
-        module=wrap(network, task=run.task, features=run.features, mean=run.mean, std=run.std),
+        module=module,
         weights=network.state_dict(),
         inputs=specs,
         outputs=output_specs(run.task, run.labels),

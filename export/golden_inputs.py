@@ -1,6 +1,7 @@
 """Which inputs a bundle carries to prove itself with: real held-out samples, noise and the two extremes."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,34 @@ from serve.bundle import Feature, TensorSpec
 
 HELD_OUT_ROWS = 32
 CALIBRATION_ROWS = 512
-RANDOM_ROWS = 8
-NOISE_ROWS = 32  # where there is nothing but noise
+COSTLY_FLOPS = 2_000_000_000
+"""Most operations of a row that a network is proven on all rows with; of a larger one, see `COSTLY`."""
+
 _SEED = 20_240_613
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowCounts:
+    """How many rows of each kind; one of zeros and a full one come in addition.
+
+    Attributes:
+        held_out: Real samples, at most.
+        random: Noise beside them.
+        noise: Noise where there is nothing else.
+    """
+
+    held_out: int
+    random: int
+    noise: int
+
+
+USUAL = RowCounts(held_out=HELD_OUT_ROWS, random=8, noise=32)
+COSTLY = RowCounts(held_out=10, random=4, noise=14)
+
+
+def rows_for(flops: int) -> RowCounts:
+    """Choose how many rows prove a network, by the operations that one takes: the same on every machine."""
+    return USUAL if flops <= COSTLY_FLOPS else COSTLY
 
 
 def choose_held_out(class_index: NDArray[np.int64], rows: int = HELD_OUT_ROWS) -> NDArray[np.int64]:
@@ -36,24 +62,25 @@ def choose_held_out(class_index: NDArray[np.int64], rows: int = HELD_OUT_ROWS) -
 
 
 def golden_images(
-    images: NDArray[np.uint8], class_index: NDArray[np.int64]
+    images: NDArray[np.uint8], class_index: NDArray[np.int64], counts: RowCounts = USUAL
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.str_]]:
     """Choose the golden inputs of an image bundle.
 
     Args:
         images: The test split, ``(batch, height, width, channels)``, uint8.
         class_index: Its true classes, ``(batch,)``.
+        counts: How many rows of each kind.
 
     Returns:
         The images, their classes (-1 where there is none), and the kind of each row: ``held-out``, ``random``,
         ``zeros`` or ``full``.
     """
-    chosen = choose_held_out(class_index)
+    chosen = choose_held_out(class_index, counts.held_out)
     shape = images.shape[1:]
-    noise = np.random.default_rng(_SEED).integers(0, 256, size=(RANDOM_ROWS, *shape), dtype=np.uint8)
+    noise = np.random.default_rng(_SEED).integers(0, 256, size=(counts.random, *shape), dtype=np.uint8)
     extremes = np.stack([np.zeros(shape, dtype=np.uint8), np.full(shape, 255, dtype=np.uint8)])
-    kinds = ["held-out"] * len(chosen) + ["random"] * RANDOM_ROWS + ["zeros", "full"]
-    unknown = np.full(RANDOM_ROWS + 2, -1, dtype=np.int64)
+    kinds = ["held-out"] * len(chosen) + ["random"] * counts.random + ["zeros", "full"]
+    unknown = np.full(counts.random + 2, -1, dtype=np.int64)
     return (
         np.concatenate([images[chosen], noise, extremes]),
         np.concatenate([class_index[chosen], unknown]),
@@ -62,7 +89,10 @@ def golden_images(
 
 
 def golden_features(
-    table: NDArray[np.float32], class_index: NDArray[np.int64], features: tuple[Feature, ...]
+    table: NDArray[np.float32],
+    class_index: NDArray[np.int64],
+    features: tuple[Feature, ...],
+    counts: RowCounts = USUAL,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.str_]]:
     """Choose the golden inputs of a tabular bundle.
 
@@ -70,25 +100,26 @@ def golden_features(
         table: The test split, ``(batch, features)``, float32; NaN where a value is missing.
         class_index: Its true classes, ``(batch,)``; -1 throughout for a regression.
         features: The columns.
+        counts: How many rows of each kind.
 
     Returns:
         As `golden_images`; ``random`` rows lie within the columns' ranges, ``full`` at their upper ends.
     """
-    chosen = choose_held_out(class_index)
+    chosen = choose_held_out(class_index, counts.held_out)
     rng = np.random.default_rng(_SEED)
     numbers = np.nan_to_num(table)
     low, high = numbers.min(axis=0), numbers.max(axis=0)
-    noise = rng.uniform(low, high, size=(RANDOM_ROWS, table.shape[1])).astype(np.float32)
+    noise = rng.uniform(low, high, size=(counts.random, table.shape[1])).astype(np.float32)
     full = high.astype(np.float32)
     for column, feature in enumerate(features):
         if feature.categories:
-            noise[:, column] = rng.integers(0, len(feature.categories), size=RANDOM_ROWS)
+            noise[:, column] = rng.integers(0, len(feature.categories), size=counts.random)
             full[column] = len(feature.categories) - 1
         if feature.optional:
             noise[0, column] = np.nan
     rows = np.concatenate([table[chosen], noise, np.zeros((1, table.shape[1]), np.float32), full[None]])
-    kinds = ["held-out"] * len(chosen) + ["random"] * RANDOM_ROWS + ["zeros", "full"]
-    unknown = np.full(RANDOM_ROWS + 2, -1, dtype=np.int64)
+    kinds = ["held-out"] * len(chosen) + ["random"] * counts.random + ["zeros", "full"]
+    unknown = np.full(counts.random + 2, -1, dtype=np.int64)
     return rows, np.concatenate([class_index[chosen], unknown]), np.asarray(kinds)
 
 
@@ -105,6 +136,7 @@ def golden_tensors(
     *,
     center: tuple[float, ...] = (),
     spread: tuple[float, ...] = (),
+    counts: RowCounts = USUAL,
 ) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64], NDArray[np.str_]]:
     """Choose the golden inputs of any model, of whose inputs there may be no real sample.
 
@@ -114,14 +146,15 @@ def golden_tensors(
         class_index: Their true classes, ``(rows,)``, -1 where it is not known.
         center: Of a table's columns, what noise lies around; otherwise around 0.
         spread: Of a table's columns, how far; otherwise 1.
+        counts: How many rows of each kind.
 
     Returns:
         As `golden_images`. Noise lies within the range of the samples where there are any; else floats are normal,
         bytes take every value and integers, which may be indices, are 0 or 1.
     """
-    chosen = choose_held_out(class_index) if held_out else np.empty(0, dtype=np.int64)
+    chosen = choose_held_out(class_index, counts.held_out) if held_out else np.empty(0, dtype=np.int64)
     rng = np.random.default_rng(_SEED)
-    noise_rows = RANDOM_ROWS if held_out else NOISE_ROWS
+    noise_rows = counts.random if held_out else counts.noise
     inputs = {}
     for spec in specs:
         shape = tuple(int(size) for size in spec.shape[1:])

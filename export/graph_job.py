@@ -1,6 +1,6 @@
 """What a format is given, to write its graph from, and what it gives back."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ class GraphJob:
         folder: Where the files go; what earlier formats wrote is there already.
         opset: ONNX operator set that the graph must have; the exporter's own where it is None.
         inline_bytes: Most bytes of weights inside an ONNX file; more of them go into a file beside it.
+        on_start: Called with what is being done, in words, by formats that take long.
     """
 
     name: str
@@ -41,6 +42,7 @@ class GraphJob:
     folder: Path
     opset: int | None = None
     inline_bytes: int = INLINE_BYTES
+    on_start: Callable[[str], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """From a module that is at hand, in a notebook or a script, to its bundle."""
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import nn
@@ -10,6 +11,7 @@ from export.formats import FORMATS
 from export.own_inputs import InputSettings, Interpolation
 from export.own_model import OwnModel, draft_of_network
 from export.own_outputs import OutputSettings
+from export.progress import SILENT, Listener, Step
 from export.write import write_bundle
 from serve.bundle import Manifest
 
@@ -30,7 +32,9 @@ def write_bundle_of(
     interpolation: Interpolation | None,
     samples: Path | None,
     formats: tuple[str, ...],
+    opset: int | None,
     name: str | None,
+    on_step: Callable[[Step], None] | None,
 ) -> Manifest:
     """Write the bundle; see `export.bundle`."""
     if not isinstance(module, nn.Module):
@@ -38,25 +42,26 @@ def write_bundle_of(
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
         raise ExportError(f"formats has {unknown[0]!r}, but only {', '.join(FORMATS)} can be written; leave it out")
-    draft, notes = draft_of_network(
-        module,
-        OwnModel(
-            name=name if name is not None else out.name,
-            inputs=InputSettings(
-                inputs=inputs,
-                columns=columns,
-                mean=mean,
-                std=std,
-                resize=resize,
-                crop=crop,
-                interpolation=interpolation,
-            ),
-            outputs=OutputSettings(labels=labels, targets=targets, outputs=outputs),
-            samples=samples,
+    own = OwnModel(
+        name=name if name is not None else out.name,
+        inputs=InputSettings(
+            inputs=inputs,
+            columns=columns,
+            mean=mean,
+            std=std,
+            resize=resize,
+            crop=crop,
+            interpolation=interpolation,
         ),
+        outputs=OutputSettings(labels=labels, targets=targets, outputs=outputs),
+        samples=samples,
     )
-    found = list(notes)
-    manifest = write_bundle(out, draft, formats=formats, on_note=found.append)
+    found: list[str] = []
+    listener = Listener(on_note=found.append, on_step=on_step or SILENT.on_step)
+    with listener.step("network read", "reading the network"):
+        draft, notes = draft_of_network(module, own)
+    manifest = write_bundle(out, draft, formats=formats, opset=opset, listener=listener)
+    found[:0] = notes
     for note in found:
         warnings.warn(note, stacklevel=3)  # what notebooks show
     return manifest

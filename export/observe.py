@@ -141,31 +141,39 @@ def unreached_parameters(module: nn.Module, inputs: Outputs) -> tuple[str, ...]:
     """Name the parameters that change the outputs, but that no gradient reaches; none where torch has no gradients.
 
     Args:
-        module: Changed in place: give a copy.
+        module: Changed in place: give a copy. The memory of its parameters is not written to.
         inputs: One batch.
     """
     parameters = {name: tensor for name, tensor in module.named_parameters() if tensor.is_floating_point()}
+    reached = set[int]()
+
+    def note(parameter: Tensor) -> None:
+        reached.add(id(parameter))
+        parameter.grad = None  # at once: all of them together would be as large as the weights
+
     for parameter in parameters.values():
-        parameter.requires_grad_()
+        parameter.requires_grad_().register_post_accumulate_grad_hook(note)  # type: ignore[no-untyped-call]
     try:
         with torch.enable_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what a network does with its gradients; here none are used
             outputs: Outputs = module(*inputs)
-            reached = [output.sum() for output in outputs if output.requires_grad]
-            total = sum(reached[1:], reached[0]) if reached else torch.zeros(1, requires_grad=True)
-            gradients = torch.autograd.grad(total, [*parameters.values()], allow_unused=True) if parameters else ()
+            sums = [output.sum() for output in outputs if output.requires_grad]
+            if sums:
+                sum(sums[1:], sums[0]).backward()  # type: ignore[no-untyped-call]
     except RuntimeError:  # an operation without a gradient; what cannot be trained is no fault of an export
         return ()
-    silent = [name for name, gradient in zip(parameters, gradients, strict=True) if gradient is None]
-    before = [output.detach() for output in outputs]
-    found = []
-    for name in silent:
-        parameter = parameters[name]
-        kept = parameter.detach().clone()
+    expected = [output.detach() for output in outputs]
+    silent = {name: parameter for name, parameter in parameters.items() if id(parameter) not in reached}
+    return tuple(name for name, parameter in silent.items() if _matters(module, inputs, expected, parameter))
+
+
+def _matters(module: nn.Module, inputs: Outputs, expected: list[Tensor], parameter: Tensor) -> bool:
+    """Return whether other values of a parameter give other outputs."""
+    kept = parameter.data
+    try:
+        parameter.data = kept * 1.5 + 0.25
         with torch.no_grad():
-            parameter.mul_(1.5).add_(0.25)
-            after: Outputs = module(*inputs)
-            parameter.copy_(kept)
-        if not all(torch.equal(left, right) for left, right in zip(before, after, strict=True)):
-            found.append(name)
-    return tuple(found)
+            outputs: Outputs = module(*inputs)
+    finally:
+        parameter.data = kept
+    return not all(torch.equal(one, other) for one, other in zip(expected, outputs, strict=True))

@@ -1,11 +1,11 @@
 """From a network of one's own to everything that its bundle is made of."""
 
-import copy
 import json
 import platform
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,18 @@ from torch import nn
 from export.deployable import wrap
 from export.errors import ExportError
 from export.factory import Args
-from export.golden_inputs import calibration_rows, choose_held_out, golden_tensors
+from export.golden_inputs import COSTLY, calibration_rows, choose_held_out, golden_tensors, rows_for
 from export.own_inputs import InputSettings, OwnInputs, read_inputs
 from export.own_outputs import OutputSettings, OwnOutputs, read_outputs
 from export.samples import Samples, read_samples
+from export.shared_weights import copy_sharing_weights
+from export.work import flops_per_row
 from export.write import Draft
 from serve.bundle import NAME, Provenance
 
 NO_SAMPLES = "no samples were given, so the bundle proves itself on noise alone; give --samples"
 _MIN_CALIBRATION = 32
+_PROBED_ROWS = 4
 _LIST = '["pizza", "steak", "sushi"]'
 _MAX_LABELS_BYTES = 16 << 20
 
@@ -72,16 +75,22 @@ def draft_of_network(network: nn.Module, own: OwnModel) -> tuple[Draft, tuple[st
         raise ExportError(f"--name is {own.name!r}, but only letters, digits, '.', '_' and '-' may stand in it")
     inputs = read_inputs(own.inputs)
     samples = read_samples(own.samples, inputs, own.outputs.labels) if own.samples else None
-    rows, class_index, kind = golden_tensors(
+    golden = partial(
+        golden_tensors,
         inputs.specs,
         samples.inputs if samples else {},
         samples.class_index if samples else np.empty(0, dtype=np.int64),
         center=inputs.mean if inputs.features else (),
         spread=inputs.std if inputs.features else (),
     )
-    network = copy.deepcopy(network).cpu().float().eval()
+    network = copy_sharing_weights(network).cpu().float().eval()
     module = wrap(network, task="tensors", features=inputs.features, mean=inputs.mean, std=inputs.std)
-    outputs = read_outputs(network, module.get_submodule("input_module"), rows, own.outputs)
+    rows, class_index, kind = golden(counts=COSTLY)
+    few = {name: values[:_PROBED_ROWS] for name, values in rows.items()}
+    outputs = read_outputs(network, module.get_submodule("input_module"), few, own.outputs)
+    row = tuple(torch.from_numpy(np.ascontiguousarray(values[:1])) for values in rows.values())
+    if rows_for(flops_per_row(module, row)) != COSTLY:
+        rows, class_index, kind = golden()
     draft = Draft(
         name=own.name,
         title=_title(own, outputs),

@@ -1,6 +1,5 @@
 """Look a module over before it is exported: what would make its graph wrong is refused with one sentence."""
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from export.deployable import Deployable, to_float64
 from export.errors import ExportError
 from export.held_tensors import check_weights, loose_tensors, part_name, some
 from export.observe import Outputs, first_difference, observe, unreached_parameters
+from export.shared_weights import copy_sharing_weights
 
 if TYPE_CHECKING:
     from export.write import Draft
@@ -56,7 +56,7 @@ def preflight(draft: "Draft") -> Findings:
     outputs = _check_operations(module, inputs)
     _check_repeatable(module, inputs, outputs, buffers=before)
     notes = _check_rebuilt(draft, inputs, outputs, loose=loose) if draft.build else _unproven(loose)
-    unreached = unreached_parameters(copy.deepcopy(module), inputs)
+    unreached = unreached_parameters(copy_sharing_weights(module), inputs)
     if unreached:
         notes += (
             f"no gradient reaches {some(unreached)}, although the outputs depend on it: forward reads it through "

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from export.errors import ExportError
 from export.graph_job import INLINE_BYTES, GraphFile, GraphJob
 from export.onnx_graph import GRAPH, encode_graph, onnx_files, write_graph
+from export.opset import check_same_opset, graph_opset
 from export.quiet import quiet
 from export.source_lines import shorten_frames
 from serve.bundle import TensorSpec
@@ -18,7 +19,7 @@ from serve.bundle import TensorSpec
 def write_onnx(job: GraphJob) -> tuple[GraphFile, ...]:
     """Write ``graph.onnx``, and ``graph.onnx.data`` where the weights are too many for one file; see `export_onnx`."""
     path = job.folder / GRAPH
-    export_onnx(
+    opset = export_onnx(
         job.module,
         job.examples,
         path,
@@ -27,7 +28,7 @@ def write_onnx(job: GraphJob) -> tuple[GraphFile, ...]:
         opset=job.opset,
         inline_bytes=job.inline_bytes,
     )
-    return onnx_files(path, precision="float32")
+    return onnx_files(path, precision="float32", note=f"ONNX operator set {opset}")
 
 
 def export_onnx(
@@ -39,7 +40,7 @@ def export_onnx(
     outputs: tuple[TensorSpec, ...],
     opset: int | None = None,
     inline_bytes: int = INLINE_BYTES,
-) -> None:
+) -> int:
     """Export a module to ONNX and write it, as one file unless it has more weights than fit.
 
     Args:
@@ -51,17 +52,24 @@ def export_onnx(
         opset: Operator set that the graph must have; the exporter's own where it is None.
         inline_bytes: Most bytes of weights inside the file; more of them go into another one, its name with ``.data``.
 
+    Returns:
+        The operator set that the graph has.
+
     Raises:
         ExportError: the exporter refuses the module, or wrote a graph that differs from what was asked: a frozen batch
             size, another name, shape, dtype or operator set.
     """
     program = _call_exporter(module, examples, inputs=inputs, outputs=outputs, opset=opset)
     model = encode_graph(program.model, path, inline_bytes=inline_bytes)
-    _check_opset(model, opset)
+    check_same_opset(model, opset)
     _name_batch(model)
     _shorten_paths(model)
     check_contract(model, inputs=inputs, outputs=outputs)
+    found = graph_opset(model)
     write_graph(model, path)
+    if opset is not None:
+        _check_valid(path, opset)
+    return found
 
 
 def check_contract(model: onnx.ModelProto, *, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> None:
@@ -86,22 +94,15 @@ def check_contract(model: onnx.ModelProto, *, inputs: tuple[TensorSpec, ...], ou
         )
 
 
-def _check_opset(model: onnx.ModelProto, opset: int | None) -> None:
-    """Check that the exporter did as asked: it changes what it cannot write, and says so in a log at most."""
-    found = next(entry.version for entry in model.opset_import if entry.domain == "")
-    if opset not in (None, found):
+def _check_valid(path: Path, opset: int) -> None:
+    """Check a graph whose operator set was asked for: the exporter may name one and write operators of another."""
+    try:
+        onnx.checker.check_model(path, full_check=True)  # by its path: there would be two more copies of its weights
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportError(
-            f"opset {opset} was asked for, but torch {torch.__version__} writes this model in opset {found}; "
-            f"ask for {found}, or for none"
-        )
-    if opset is not None:
-        try:
-            onnx.checker.check_model(model, full_check=True)
-        except onnx.checker.ValidationError as error:
-            raise ExportError(
-                f"opset {opset} was asked for, but what torch {torch.__version__} wrote is not valid in it "
-                f"({str(error).strip().splitlines()[0]}); ask for a later one, or for none"
-            ) from error
+            f"opset {opset} was asked for, but what torch {torch.__version__} wrote is not valid in it "
+            f"({str(error).strip().splitlines()[0]}); ask for a later one, or for none"
+        ) from error
 
 
 def _call_exporter(

@@ -18,9 +18,12 @@ from export.deployable import to_float64
 from export.errors import ExportError
 from export.formats import DEFAULT_FORMATS, FORMATS, Writer
 from export.graph_job import GraphFile, GraphJob
+from export.memory import release_memory
 from export.model_card import model_card
 from export.module_runner import ModuleRunner, run_batches
+from export.opset import check_opset
 from export.preflight import Findings, preflight
+from export.progress import SILENT, Listener, Step
 from export.workplace import NEW, OLD, workplace
 from serve.bundle import (
     CERTIFICATE,
@@ -83,22 +86,13 @@ class Draft:
     build: Callable[[], nn.Module] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One file written, for whoever shows progress."""
-
-    path: str
-    size_bytes: int
-    duration_s: float
-
-
 def write_bundle(
     target: Path,
     draft: Draft,
     *,
     formats: tuple[str, ...] = DEFAULT_FORMATS,
-    on_step: Callable[[Step], None] | None = None,
-    on_note: Callable[[str], None] | None = None,
+    opset: int | None = None,
+    listener: Listener = SILENT,
 ) -> Manifest:
     """Export a module into a bundle directory; an existing bundle there is replaced only when the new one is whole.
 
@@ -106,8 +100,8 @@ def write_bundle(
         target: The bundle's directory.
         draft: What to write.
         formats: Keys of `export.formats.FORMATS`.
-        on_step: Called after each file.
-        on_note: Called with each sentence about what was found and is no reason to refuse.
+        opset: ONNX operator set that the graphs must have; the exporter's own where it is None.
+        listener: Is told what goes on.
 
     Returns:
         The manifest as written.
@@ -116,13 +110,17 @@ def write_bundle(
         ExportError: the target is something else than a bundle, the module is none that a graph can stand for, or a
             graph cannot be written as asked.
     """
+    check_opset(opset, formats)
     _check_target(target)
+    weights_bytes = sum(tensor.nbytes for tensor in draft.weights.values())
+    release_memory(weights_bytes)
     with workplace(target) as folder:
-        findings = preflight(draft)
-        if on_note:
-            for note in findings.notes:
-                on_note(note)
-        manifest = _write_files(folder / NEW, draft, findings, formats=formats, on_step=on_step)
+        with listener.step("network looked over", "looking the network over"):
+            findings = preflight(draft)
+        release_memory(weights_bytes)
+        for note in findings.notes:
+            listener.on_note(note)
+        manifest = _write_files(folder / NEW, draft, findings, formats=formats, opset=opset, listener=listener)
         swap_directory(target, folder / NEW, aside=folder / OLD)
     return manifest
 
@@ -146,32 +144,30 @@ def _write_files(
     findings: Findings,
     *,
     formats: tuple[str, ...],
-    on_step: Callable[[Step], None] | None,
+    opset: int | None,
+    listener: Listener,
 ) -> Manifest:
     entries: list[FileEntry] = []
+    weights_bytes = sum(tensor.nbytes for tensor in draft.weights.values())
 
     def record(
         path: str, file_format: Format, start: float, *, precision: Precision | None = None, note: str = ""
     ) -> None:
-        content = _sync(directory / path)
+        size_bytes, sha256 = _sync(directory / path)
         entries.append(
             FileEntry(
-                path=path,
-                format=file_format,
-                precision=precision,
-                size_bytes=len(content),
-                sha256=hashlib.sha256(content).hexdigest(),
-                note=note,
+                path=path, format=file_format, precision=precision, size_bytes=size_bytes, sha256=sha256, note=note
             )
         )
-        if on_step:
-            on_step(Step(path=path, size_bytes=len(content), duration_s=time.perf_counter() - start))
+        listener.on_step(Step(name=path, size_bytes=size_bytes, duration_s=time.perf_counter() - start))
 
     @contextmanager
-    def entry(path: str, file_format: Format) -> Iterator[Path]:
+    def entry(path: str, file_format: Format, doing: str) -> Iterator[Path]:
+        listener.on_start(doing)
         start = time.perf_counter()
         yield directory / path
         record(path, file_format, start)
+        release_memory(weights_bytes)
 
     job = GraphJob(
         name=draft.name,
@@ -185,19 +181,24 @@ def _write_files(
         outputs=draft.outputs,
         calibration=draft.calibration,
         folder=directory,
+        opset=opset,
+        on_start=listener.on_start,
     )
     for name, write in FORMATS.items():
         if name in formats:
+            listener.on_start(f"writing {name}")
             start = time.perf_counter()
             for graph in _write_graph(name, write, job):
                 record(graph.path, graph.format, start, precision=graph.precision, note=graph.note)
+                start = time.perf_counter()
+            release_memory(weights_bytes)
     graphs = tuple(entries)
-    with entry("state_dict.pt", "state-dict") as file:
+    with entry("state_dict.pt", "state-dict", "writing the weights") as file:
         torch.save({key: value.detach().cpu().contiguous() for key, value in draft.weights.items()}, file)
-    with entry("golden.npz", "golden") as file:
+    with entry("golden.npz", "golden", "running the golden inputs in float32 and float64") as file:
         golden = golden_of(draft, batch_size=_GOLDEN_BATCH if findings.row_independent else 1)
         file.write_bytes(encode_golden(golden))
-    with entry("model-card.md", "model-card") as file:
+    with entry("model-card.md", "model-card", "writing the model card") as file:
         card = model_card(
             name=draft.name,
             title=draft.title,
@@ -244,7 +245,8 @@ def write_manifest(
     )
     path = directory / MANIFEST
     path.write_bytes(encode_sealed(manifest))
-    return decode_sealed(_sync(path), Manifest, path)
+    _sync(path)
+    return decode_sealed(path.read_bytes(), Manifest, path)
 
 
 def _check_target(target: Path) -> None:
@@ -269,8 +271,9 @@ def _check_target(target: Path) -> None:
         )
 
 
-def _sync(path: Path) -> bytes:
-    """Force a file to disk and return what stands in it."""
+def _sync(path: Path) -> tuple[int, str]:
+    """Force a file to disk and return its size and its digest."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
-        return file.read()
+        digest = hashlib.file_digest(file, "sha256")  # in pieces: files are as large as the weights
+        return file.tell(), digest.hexdigest()

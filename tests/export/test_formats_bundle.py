@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from export.errors import ExportError
 from export.formats import FORMATS
+from export.opset import graph_opset
 from export.write import Draft, write_bundle
 from serve.bundle import BundleError, ImagePreprocessing, Provenance, read_bundle
 from serve.onnx_runner import OnnxRunner
@@ -76,7 +78,8 @@ def test_every_file_is_listed_with_what_it_is(path: Path) -> None:
 
 def test_what_was_measured_stands_in_manifest_and_card(path: Path) -> None:
     notes = {file.path: file.note for file in read_bundle(path).manifest.files if file.note}
-    assert set(notes) == {"graph.fp16.onnx", "graph.int8.onnx"}
+    assert set(notes) == {"graph.onnx", "graph.fp16.onnx", "graph.int8.onnx"}
+    assert notes["graph.onnx"] == f"ONNX operator set {graph_opset(onnx.load(path / 'graph.onnx'))}"
     card = (path / "model-card.md").read_text(encoding="utf-8")
     for name, note in notes.items():
         assert f"- `{name}`, when it was made: {note}\n" in card

@@ -164,7 +164,7 @@ def test_logits_that_happen_to_lie_between_0_and_1_are_logits(here: Path) -> Non
 
 
 def test_an_input_that_forward_does_not_take_is_named(here: Path) -> None:
-    with pytest.raises(ExportError, match=r"Net fails on image as float32 \[34, 1, 16, 16\] \(.*\); check --input"):
+    with pytest.raises(ExportError, match=r"Net fails on image as float32 \[4, 1, 16, 16\] \(.*\); check --input"):
         draft_of_factory(command(inputs=("image:uint8[16,16,1]",)))
 
 

@@ -14,6 +14,7 @@ from evaluate.judge import certify
 from evaluate.runners import candidates
 from export.errors import ExportError
 from export.formats import FORMATS
+from export.progress import Listener
 from export.write import write_bundle
 from serve.bundle import read_bundle
 from tests.export.test_preflight import REFUSED, Net, Wave, WithBuffer, draft_of
@@ -178,7 +179,10 @@ def test_a_graph_that_mixes_rows_is_marked(tmp_path: Path) -> None:
 
     notes: list[str] = []
     manifest = write_bundle(
-        tmp_path / "bundle", draft_of(lambda: Net(centred)), formats=("onnx", "torchscript"), on_note=notes.append
+        tmp_path / "bundle",
+        draft_of(lambda: Net(centred)),
+        formats=("onnx", "torchscript"),
+        listener=Listener(on_note=notes.append),
     )
     assert not manifest.row_independent
     assert read_bundle(tmp_path / "bundle").manifest == manifest

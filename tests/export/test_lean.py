@@ -1,0 +1,167 @@
+"""What an export holds in memory: the weights, and little more."""
+
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from export.reference import to_float64
+from export.shared_weights import copy_sharing_weights
+from tests.conftest import ROOT
+
+WHOLE = 1 << 40
+WIDTH = 8
+
+
+class Own(nn.Module):
+    """Weights used in every way but by a layer that owns them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = nn.Parameter(torch.randn(1, 1, WIDTH))
+        self.scale = nn.Buffer(torch.rand(WIDTH))
+        self.embed = nn.Linear(WIDTH, WIDTH)
+        self.attention = nn.TransformerEncoderLayer(WIDTH, 2, 16, batch_first=True)
+        self.recurrent = nn.LSTM(WIDTH, WIDTH, batch_first=True)
+        self.normed = weight_norm(nn.Linear(WIDTH, WIDTH))
+        self.picture = nn.Sequential(nn.Conv1d(WIDTH, WIDTH, 3, padding=1), nn.BatchNorm1d(WIDTH))
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        x = inputs.to(self.token.dtype) / torch.finfo(self.scale.dtype).max ** 0.001
+        x = torch.cat([self.token.expand(len(x), -1, -1), self.embed(x)], dim=1)
+        x = self.recurrent(self.attention(x * self.scale))[0]
+        x = nn.functional.linear(self.normed(x), weight=self.embed.weight.T, bias=self.token[0, 0])
+        x = self.picture(x.transpose(1, 2)) + float(self.scale[0])
+        return x, self.token
+
+
+class Remembering(nn.Module):
+    """Keep a table that the first run computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(WIDTH))
+        self.table: Tensor | None = None
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if self.table is None:
+            self.table = torch.sin(self.weight)
+        return inputs * self.table
+
+
+def rows(count: int = 3) -> Tensor:
+    return torch.randn(count, 5, WIDTH, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def own() -> nn.Module:
+    torch.manual_seed(0)
+    return Own().eval()
+
+
+def test_weights_that_are_widened_one_by_one_give_the_same_bits(own: nn.Module) -> None:
+    with torch.inference_mode():
+        whole, lean = to_float64(own, whole_bytes=WHOLE)(rows()), to_float64(own, whole_bytes=0)(rows())
+        single = own(rows().float())
+    for expected, actual, narrow in zip(whole, lean, single, strict=True):
+        assert actual.dtype == expected.dtype == torch.float64
+        assert torch.equal(actual, expected)
+        assert narrow.dtype == torch.float32
+    assert not torch.equal(single[0].double(), whole[0])  # so that the reference is none of float32 in disguise
+
+
+def test_weights_that_are_widened_one_by_one_are_no_second_copy(own: nn.Module) -> None:
+    lean, whole = to_float64(own, whole_bytes=0), to_float64(own, whole_bytes=WHOLE)
+    places = {parameter.data_ptr() for parameter in own.parameters()}
+    assert {parameter.data_ptr() for parameter in lean.parameters()} == places
+    assert not {parameter.data_ptr() for parameter in whole.parameters()} & places
+    assert all(parameter.dtype == torch.float32 for parameter in own.parameters())
+
+
+@pytest.mark.parametrize("whole_bytes", [0, WHOLE])
+def test_what_a_module_remembers_stays_apart_from_the_reference(whole_bytes: int) -> None:
+    module = Remembering().eval()
+    reference = to_float64(module, whole_bytes=whole_bytes)
+    x = torch.ones(1, WIDTH)
+    for part, dtype in ((reference, torch.float64), (module, torch.float32), (reference, torch.float64)):
+        with torch.no_grad():
+            assert part(x.to(dtype)).dtype == dtype
+    assert module.table is not None
+    assert module.table.dtype == torch.float32
+
+
+def test_a_scripted_network_is_widened_as_a_whole() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        module = nn.Sequential(torch.jit.script(nn.Linear(WIDTH, 2))).eval()
+    with torch.no_grad():
+        assert to_float64(module, whole_bytes=0)(rows()).dtype == torch.float64
+
+
+def change(parameter: Tensor) -> None:
+    parameter.data = parameter.data + 1
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        pytest.param(lambda module: module.double(), id="converted"),
+        pytest.param(lambda module: module.requires_grad_(False), id="frozen"),
+        pytest.param(lambda module: module.train(), id="in training"),
+        pytest.param(lambda module: change(module.embed.weight), id="replaced"),
+        pytest.param(lambda module: module.scale.zero_(), id="buffers written"),
+    ],
+)
+def test_a_copy_that_shares_weights_can_be_changed(own: nn.Module, edit: Callable[[nn.Module], object]) -> None:
+    before = {name: tensor.clone() for name, tensor in own.state_dict().items()}
+    edit(copy_sharing_weights(own))
+    assert not own.training
+    assert all(parameter.requires_grad for parameter in own.parameters())
+    after = own.state_dict()
+    assert all(
+        after[name].dtype == tensor.dtype and torch.equal(after[name], tensor) for name, tensor in before.items()
+    )
+
+
+MEASURE = """
+import resource, sys
+from pathlib import Path
+import torch
+from torch import nn
+import export
+import export.in_python
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+export.bundle(nn.Linear(4, 2), sys.argv[1] + "/small", inputs="x:float32[4]", outputs=["y"], formats=["torchscript"])
+before = peak()
+layers = [part for _ in range(40) for part in (nn.Linear(1024, 1024), nn.Tanh())]
+network = nn.Sequential(nn.Linear(4, 1024), *layers, nn.Linear(1024, 2))
+size = sum(parameter.nbytes for parameter in network.parameters())
+export.bundle(network, sys.argv[1] + "/large", inputs="x:float32[4]", outputs=["y"], formats=["torchscript"])
+print(size, (peak() - before) / size)
+"""
+
+
+def test_a_large_network_takes_less_than_three_times_its_weights(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("large")
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", MEASURE, str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr
+    size, ratio = result.stdout.split()
+    assert int(size) > 150_000_000
+    assert 1 <= float(ratio) <= 3
+    for file in (folder / "large").iterdir():
+        file.unlink()
