@@ -67,10 +67,11 @@ def main(args: "Sequence[str] | None" = None) -> int:
     from serve.bundle import BundleError
     from serve.devices import ProviderError
     from serve.listen import AddressError
+    from serve.signing import SigningError
 
     try:
         return _serve(command, started)
-    except (AddressError, BundleError, CommandError, ProviderError) as error:
+    except (AddressError, BundleError, CommandError, ProviderError, SigningError) as error:
         _say(f"error: {error}")
         return 2
 
@@ -124,7 +125,6 @@ def _open(command: Serve, classifiers: "dict[str, Classifier]") -> None:
     from serve.classifier import Classifier
 
     for path in command.bundles:
-        signed = _require_signature(command, path)  # before anything of the bundle is run
         classifier = Classifier.open(
             path,
             provider=command.provider,
@@ -132,10 +132,8 @@ def _open(command: Serve, classifiers: "dict[str, Classifier]") -> None:
             threads=command.threads,
             max_batch=command.max_batch,
             max_queue_rows=command.max_queue_rows,
+            public_key=command.require_signature,
         )
-        if signed not in (None, classifier.manifest.sha256):
-            classifier.close()
-            raise CommandError(f"{path} was replaced while its signature was checked; start again")
         earlier = classifiers.setdefault(classifier.name, classifier)
         if earlier is not classifier:
             classifier.close()
@@ -146,21 +144,6 @@ def _open(command: Serve, classifiers: "dict[str, Classifier]") -> None:
         if not command.allow_failed:
             require_certified(classifier.bundle, classifier.precision)
         _say(describe(classifier))
-
-
-def _require_signature(command: Serve, path: Path) -> str | None:
-    """Check a bundle's signature where one is required, and return the digest of the manifest that it covers."""
-    if command.require_signature is None:
-        return None
-    from serve.bundle import read_bundle
-    from serve.signing import SigningError, require_signature
-
-    bundle = read_bundle(path)
-    try:
-        require_signature(bundle, command.require_signature)
-    except SigningError as error:
-        raise CommandError(str(error)) from error
-    return bundle.manifest.sha256
 
 
 def _announce(command: Serve, listener: "socket.socket", classifiers: "dict[str, Classifier]", started: float) -> None:

@@ -41,6 +41,8 @@ class Options:
     """Threads that read and decode; as many as there are usable CPUs, up to 8, if not given."""
     allow_failed: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Predict also with a bundle whose certificate says that parity failed."""
+    require_signature: Annotated[Path | None, tyro.conf.arg(metavar="KEY")] = None
+    """Predict only with a bundle that the owner of this public key (PEM) signed with `python -m export.sign`."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the summary as JSON."""
 
@@ -58,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from serve.batch_source import SourceError
     from serve.bundle import BundleError, read_bundle
     from serve.devices import ProviderError
+    from serve.signing import SigningError
     from serve.table_job import predict_table
 
     is_table = False
@@ -74,6 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     batch_size=1024 if options.batch_size is None else options.batch_size,
                     say=progress.say,
                     allow_failed=options.allow_failed,
+                    public_key=options.require_signature,
                 )
                 sys.stdout.write(_as_json(table) if options.json else _table_as_text(table))
                 return 0
@@ -87,8 +91,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 workers=options.workers,
                 progress=progress,
                 allow_failed=options.allow_failed,
+                public_key=options.require_signature,
             )
-    except (BundleError, ProviderError, SourceError, OutputError, OSError, pa.ArrowException) as error:
+    except (BundleError, ProviderError, SigningError, SourceError, OutputError, OSError, pa.ArrowException) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
     except KeyboardInterrupt:

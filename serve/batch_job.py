@@ -60,13 +60,14 @@ def run_job(
     progress: Progress,
     allow_failed: bool = False,
     precision: Precision = "float32",
+    public_key: Path | None = None,
 ) -> Report:
     """Predict all files of a source into a table.
 
     Raises:
         BundleError: the bundle cannot be used, takes no images, does not reproduce its golden outputs here, or has a
-            certificate that says parity failed, unless `allow_failed`.
-        ProviderError: the provider is not usable here.
+            certificate that says parity failed, unless `allow_failed`; or the key's owner did not sign it.
+        ProviderError, SigningError: the provider, or the public key, is not usable here.
         SourceError: the source names no files.
         OutputError: the table cannot be written, or an option is out of range.
     """
@@ -76,7 +77,12 @@ def run_job(
     files = list_files(source)
     rows = (BATCHES_IN_FLIGHT + 1) * batch_size
     with Classifier.open(
-        bundle, provider=provider, precision=precision, max_batch=batch_size, max_queue_rows=rows
+        bundle,
+        provider=provider,
+        precision=precision,
+        max_batch=batch_size,
+        max_queue_rows=rows,
+        public_key=public_key,
     ) as classifier:
         check_classifier(classifier)
         if not allow_failed:

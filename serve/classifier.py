@@ -19,6 +19,7 @@ from serve.onnx_runner import ORT_ERRORS, open_runner
 from serve.preprocess import MAX_PIXELS, ImageTooLargeError, prepare_bytes
 from serve.runner import Runner
 from serve.signature import check_inputs, describe_inputs
+from serve.signing import require_signature
 
 logger = logging.getLogger(__name__)
 
@@ -95,18 +96,22 @@ class Classifier:
         threads: int | None = None,
         max_batch: int = 64,
         max_queue_rows: int = 1024,
+        public_key: Path | None = None,
     ) -> Self:
         """Verify a bundle, build its session from the verified bytes, and check the golden inputs on this machine.
 
-        A golden check that fails is no error: the classifier stays not ready, and says why.
+        A golden check that fails is no error: the classifier stays not ready, and says why. Where a public key is
+        given, nothing is run of a bundle that its owner did not sign.
 
         Raises:
-            BundleError: the bundle is missing, incomplete, altered, or its graph cannot be run.
-            ProviderError: the provider that was asked for is not usable here.
+            BundleError: the bundle is missing, incomplete, altered, not signed, or its graph cannot be run.
+            ProviderError, SigningError: the provider that was asked for, or the key, is not usable here.
         """
         name, why = choose_provider(provider)
         logger.info("%s: %s, because %s", path, name, why)
         bundle = read_bundle(path)
+        if public_key is not None:
+            require_signature(bundle, public_key)
         graph, golden_file = bundle.entry("onnx", precision), bundle.entry("golden")
         if graph is None or golden_file is None:
             raise BundleError(_missing(bundle, precision if graph is None else None))

@@ -66,13 +66,14 @@ def predict_table(
     say: Callable[[str], None],
     allow_failed: bool = False,
     precision: Precision = "float32",
+    public_key: Path | None = None,
 ) -> TableReport:
     """Predict a .csv or .parquet file, some thousand rows at a time; the output is written whole or not at all.
 
     Raises:
         BundleError: the bundle cannot be used, takes no tables, does not reproduce its golden outputs here, or has a
-            certificate that says parity failed, unless `allow_failed`.
-        ProviderError: the provider is not usable here.
+            certificate that says parity failed, unless `allow_failed`; or the key's owner did not sign it.
+        ProviderError, SigningError: the provider, or the public key, is not usable here.
         SourceError: the source is no table with the model's columns.
         OutputError: the table cannot be written, or the batch size is out of range.
     """
@@ -81,7 +82,12 @@ def predict_table(
     check_output(out)
     rows = (_IN_FLIGHT + 1) * PIECE_ROWS
     with Classifier.open(
-        bundle, provider=provider, precision=precision, max_batch=batch_size, max_queue_rows=rows
+        bundle,
+        provider=provider,
+        precision=precision,
+        max_batch=batch_size,
+        max_queue_rows=rows,
+        public_key=public_key,
     ) as classifier:
         manifest = classifier.manifest
         if not manifest.features:

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from export.sign import main, sign_bundle
+from serve.batch import main as predict
 from serve.bundle import BundleError, CertificateHead, encode_sealed, read_bundle
 from serve.signing import SIGNATURE, SigningError, digests, read_public_key, require_signature, signed_digests
-from tests.conftest import run_command
-from tests.serve.tiny_bundle import write_tiny_bundle
+from tests.conftest import ROOT, run_command
+from tests.serve.tiny_bundle import write_house_bundle, write_tiny_bundle
 from tests.serving import serving
 
 ec = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.ec", reason="the extra sign is not installed")
@@ -227,6 +229,32 @@ def test_the_command(signed: Path, keys: tuple[Path, Path], capsys: pytest.Captu
     (signed / "graph.onnx").write_bytes(b"")
     assert main([str(signed), "--key", str(keys[0])]) == 2
     assert "error: " in capsys.readouterr().err
+
+
+def test_many_files_and_tables_are_predicted_only_with_what_was_signed(
+    signed: Path, keys: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, other = write_keys(tmp_path, "other")
+    table = write_house_bundle(tmp_path / "table")
+    sign_bundle(table, keys[0])
+    (tmp_path / "rows.csv").write_text("rooms,alley,area\n3,Pave,80\n")
+    for bundle, source in ((signed, ROOT / "docs" / "drawings" / "seven.png"), (table, tmp_path / "rows.csv")):
+        out = tmp_path / "out.csv"
+        arguments = [str(bundle), str(source), "--out", str(out), "--provider", "cpu", "--require-signature"]
+        for key, message in (
+            (other, r"model\.sig was made with key .*; give the key of whom you trust, or get the bundle from them"),
+            (tmp_path / "nothing.pub", r"key .*nothing\.pub cannot be read \(.*\); give a public key in PEM"),
+        ):
+            assert predict([*arguments, str(key)]) == 2
+            assert re.fullmatch(rf"error: .*{message}\n", capsys.readouterr().err)
+            assert not out.exists()
+        assert predict([*arguments, str(keys[1])]) == 0
+        capsys.readouterr()
+        assert out.is_file()
+        out.unlink()
+        (bundle / SIGNATURE).unlink()
+        assert predict([*arguments, str(keys[1])]) == 2
+        assert "has no model.sig, but a signature is required; sign it with" in capsys.readouterr().err
 
 
 def test_the_server_takes_only_what_was_signed(signed: Path, keys: tuple[Path, Path], tmp_path: Path) -> None:
