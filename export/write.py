@@ -211,7 +211,11 @@ def _write_files(
             graphs=graphs,
         )
         file.write_text(card, encoding="utf-8")
-    return write_manifest(directory, draft, tuple(entries), row_independent=findings.row_independent)
+    start = time.perf_counter()
+    manifest = write_manifest(directory, draft, tuple(entries), row_independent=findings.row_independent)
+    size_bytes = (directory / MANIFEST).stat().st_size
+    listener.on_step(Step(name=MANIFEST, size_bytes=size_bytes, duration_s=time.perf_counter() - start))
+    return manifest
 
 
 def _write_graph(name: str, write: Writer, job: GraphJob) -> tuple[GraphFile, ...]:
