@@ -41,10 +41,21 @@ class FolderChoices:
     test_share: float | None = None
     split_seed: int | None = None
 
-    def filled_from(self, other: "FolderChoices") -> "FolderChoices":
-        """Return these choices, and the other's where there is none."""
+    def filled_from(self, recorded: "FolderChoices", owner: str) -> "FolderChoices":
+        """Return what was chosen for a run that is to be gone on with.
+
+        Raises:
+            RecipeError: something else is asked for now.
+        """
+        for field in fields(self):
+            asked, was = getattr(self, field.name), getattr(recorded, field.name)
+            if asked is not None and was is not None and asked != was:
+                raise RecipeError(
+                    f"{owner} was trained with --{field.name.replace('_', '-')} {was}, but {asked} is asked for; leave "
+                    "it out, or train again without --resume"
+                )
         missing = {field.name for field in fields(self) if getattr(self, field.name) is None}
-        return replace(self, **{name: getattr(other, name) for name in missing})
+        return replace(self, **{name: getattr(recorded, name) for name in missing})
 
 
 def folder_recipe(name: str, listing: Listing, choices: FolderChoices) -> Recipe:
