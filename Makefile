@@ -10,7 +10,10 @@ BASE := .venv-base
 PY := $(VENV)/bin/python
 RUN := runs/$(RECIPE)
 BUNDLE := bundles/$(RECIPE)
-PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# In a terminal pip shows what it does; elsewhere only what goes wrong.
+PIP_INSTALL := -m pip install $(shell test -t 2 || echo --quiet) --disable-pip-version-check --constraint constraints.txt
+# As many processes as cores, at most 4: each holds up to 3 GB.
+PYTEST := -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup demo test check reproduce clean
 
@@ -25,7 +28,7 @@ demo: certified ## Train, export, certify and serve at http://127.0.0.1:8000 (RE
 
 test: check $(BASE)/.installed ## Install what the tests need, a browser included, and run every check
 	@sh .ci/browser
-	$(PY) -m pytest
+	$(PY) $(PYTEST)
 
 check: $(VENV)/.dev ## Lint, formatting, types
 	$(VENV)/bin/ruff check .
@@ -57,18 +60,19 @@ certified: exported
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else f"{sys.executable} is Python {sys.version.split()[0]}, but 3.11 to 3.13 is needed; call make with PYTHON=python3.12, say")'
+	@echo "== making $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.train: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "== installing into $(VENV): PyTorch and all; 6 GB, a few minutes the first time"
-	@start=$$(date +%s); $(PY) $(PIP_INSTALL) --editable '.[train]' && touch $@ && echo "   installed in $$(( $$(date +%s) - start )) s"
+	@start=$$(date +%s); $(PY) $(PIP_INSTALL) --editable '.[train]' >&2 && touch $@ && echo "   installed in $$(( $$(date +%s) - start )) s"
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "== installing into $(VENV), with what the tests need; 6 GB, a few minutes the first time"
-	@start=$$(date +%s); $(PY) $(PIP_INSTALL) --editable '.[train,dev]' && touch $@ $(VENV)/.train && echo "   installed in $$(( $$(date +%s) - start )) s"
+	@start=$$(date +%s); $(PY) $(PIP_INSTALL) --editable '.[train,dev]' >&2 && touch $@ $(VENV)/.train && echo "   installed in $$(( $$(date +%s) - start )) s"
 
 # What a machine that only serves has: the tests serve a bundle from it, without torch anywhere.
 $(BASE)/.installed: pyproject.toml constraints.txt $(wildcard serve/*.py serve/page/* train/*.py train/*/*.py export/*.py evaluate/*.py)
 	@echo "== installing the base package alone into $(BASE)"
 	@rm -rf $(BASE) build && $(PYTHON) -m venv $(BASE)
-	@start=$$(date +%s); $(BASE)/bin/python $(PIP_INSTALL) . && touch $@ && echo "   installed in $$(( $$(date +%s) - start )) s"
+	@start=$$(date +%s); $(BASE)/bin/python $(PIP_INSTALL) . >&2 && touch $@ && echo "   installed in $$(( $$(date +%s) - start )) s"

@@ -1,13 +1,39 @@
 """Fixtures that more than one package's tests use: real data, and one trained, exported, certified bundle."""
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from train.one_at_a_time import one_at_a_time
+
 ROOT = Path(__file__).resolve().parent.parent
+Make = Callable[..., Path]
+# As the README has them: what `digits_run` and `digits_bundle` are made with, and `test_docs` need not run once more.
+TRAIN_DIGITS = "train run digits --overwrite"
+EXPORT_DIGITS = "export runs/digits"
+CERTIFY_DIGITS = "evaluate parity bundles/digits"
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: more threads would only wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files with slow tests first, so that no process is left alone with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what tests recorded with `record_property`."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name}: {value}")
 
 
 def run_command(*args: str, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -41,37 +67,52 @@ def data_root() -> Path:
 
 @pytest.fixture(scope="session")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder in which the session's runs and bundles are made."""
+    """Folder with the session's runs and bundles, as the fixtures below put them there."""
     return tmp_path_factory.mktemp("workplace")
 
 
 @pytest.fixture(scope="session")
-def digits_run(workplace: Path) -> Path:
+def make(tmp_path_factory: pytest.TempPathFactory, workplace: Path) -> Make:
+    """Make a run or bundle with commands, once for all processes that share the tests, and copy it to the workplace."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+
+    def make(path: str, *commands: Sequence[str]) -> Path:
+        lock = shared / path.replace("/", "-")
+        with one_at_a_time(lock):  # its own words are of downloads: nobody reads them here
+            if not (lock / "done").exists():
+                for command in commands:
+                    run_command(*command, cwd=shared)
+                (lock / "done").touch()
+        return Path(shutil.copytree(shared / path, workplace / path))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def digits_run(make: Make) -> Path:
     """Path of a digits run, trained with the recipe's own settings."""
-    run_command("train", "run", "digits", cwd=workplace)
-    return workplace / "runs" / "digits"
+    return make("runs/digits", TRAIN_DIGITS.split())
 
 
 @pytest.fixture(scope="session")
-def digits_bundle(workplace: Path, digits_run: Path) -> Path:
+def digits_bundle(make: Make, digits_run: Path) -> Path:
     """Path of a digits bundle: trained, exported, certified."""
-    run_command("export", str(digits_run), cwd=workplace)
-    bundle = workplace / "bundles" / "digits"
-    run_command("evaluate", "parity", str(bundle), cwd=workplace)
-    return bundle
+    return make("bundles/digits", EXPORT_DIGITS.split(), CERTIFY_DIGITS.split())
 
 
 @pytest.fixture(scope="session")
-def fashion_run(workplace: Path, data_root: Path) -> Path:
+def fashion_run(make: Make, data_root: Path) -> Path:
     """Path of a fashion-tinyvgg run on the real Fashion-MNIST, trained with the recipe's own settings."""
-    run_command("train", "run", "fashion-tinyvgg", "--data-root", str(data_root), cwd=workplace)
-    return workplace / "runs" / "fashion-tinyvgg"
+    return make("runs/fashion-tinyvgg", ("train", "run", "fashion-tinyvgg", "--data-root", str(data_root)))
 
 
 @pytest.fixture(scope="session")
-def fashion_bundle(workplace: Path, fashion_run: Path, data_root: Path) -> Path:
+def fashion_bundle(make: Make, fashion_run: Path, data_root: Path) -> Path:
     """Path of a fashion-tinyvgg bundle: trained, exported, certified."""
-    run_command("export", str(fashion_run), "--data-root", str(data_root), cwd=workplace)
-    bundle = workplace / "bundles" / "fashion-tinyvgg"
-    run_command("evaluate", "parity", str(bundle), "--data-root", str(data_root), cwd=workplace)
-    return bundle
+    root = ("--data-root", str(data_root))
+    return make(
+        "bundles/fashion-tinyvgg",
+        ("export", "runs/fashion-tinyvgg", *root),
+        ("evaluate", "parity", "bundles/fashion-tinyvgg", *root),
+    )

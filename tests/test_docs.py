@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import CERTIFY_DIGITS, EXPORT_DIGITS, TRAIN_DIGITS
 from tests.serving import serving
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,11 +24,11 @@ def blocks(document: Path) -> list[tuple[str, str]]:
     return BLOCK.findall(document.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("document", [d for d in DOCUMENTS if blocks(d)], ids=lambda d: d.name)
 def test_every_command_runs(document: Path, workplace: Path, digits_bundle: Path, tmp_path: Path) -> None:
-    if document.name != "README.md":
-        shutil.copytree(workplace / "runs", tmp_path / "runs")
-        shutil.copytree(workplace / "bundles", tmp_path / "bundles")
+    for folder in ("runs/digits", "bundles/digits"):
+        shutil.copytree(workplace / folder, tmp_path / folder)
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     address = ADDRESS
@@ -36,6 +37,8 @@ def test_every_command_runs(document: Path, workplace: Path, digits_bundle: Path
             assert language in {"sh", "python"}, f"{document.name} has a block of {language}, which nothing tests"
             commands = text.strip().splitlines() if language == "sh" else [text]
             for command in commands:
+                if command.removeprefix("python -m ") in {TRAIN_DIGITS, EXPORT_DIGITS, CERTIFY_DIGITS}:
+                    continue  # it made what was copied
                 if command.startswith("make "):
                     subprocess.run([*command.split(), "--dry-run"], cwd=ROOT, check=True, capture_output=True)
                 elif command.startswith("python -m serve "):

@@ -1,5 +1,6 @@
 """All 10,000 test images of Fashion-MNIST, served and in batch files: each carries eager's label."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tests.serving import serving
 from train.data import load_dataset
 from train.recipes.registry import find_recipe
 
+Record = Callable[[str, object], None]
 ROWS = 10_000
 BATCH = 500
 
@@ -52,7 +54,7 @@ def truth(fashion_bundle: Path, data_root: Path) -> Truth:
 
 
 @pytest.mark.slow
-def test_served_labels_are_eagers(truth: Truth, fashion_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_served_labels_are_eagers(truth: Truth, fashion_bundle: Path, record_property: Record) -> None:
     logits = np.empty((ROWS, 10), np.float32)
     with serving(str(fashion_bundle), "--no-page") as served:
         client = InferenceServerClient(served.url.removeprefix("http://"))
@@ -64,16 +66,15 @@ def test_served_labels_are_eagers(truth: Truth, fashion_bundle: Path, capsys: py
         client.close()
     differ = logits.argmax(axis=1) != truth.eager.argmax(axis=1)
     excused = truth.excused()
-    with capsys.disabled():
-        print(f"\nserved: {differ.sum()} of {ROWS} labels unlike eager's; {excused.sum()} rows within twice the error")
+    record_property(
+        "served", f"{differ.sum()} of {ROWS} labels unlike eager's; {excused.sum()} rows within twice the error"
+    )
     assert not (differ & ~excused).any()
     assert excused.sum() < 10
 
 
 @pytest.mark.slow
-def test_batch_labels_are_eagers(
-    truth: Truth, fashion_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_batch_labels_are_eagers(truth: Truth, fashion_bundle: Path, tmp_path: Path, record_property: Record) -> None:
     folder = tmp_path / "images"
     folder.mkdir()
     for index, image in enumerate(truth.images):
@@ -86,7 +87,8 @@ def test_batch_labels_are_eagers(
     expected = [truth.labels[index] for index in truth.eager.argmax(axis=1)]
     differ = np.asarray([have != want for have, want in zip(table["label"].to_pylist(), expected, strict=True)])
     excused = truth.excused()
-    with capsys.disabled():
-        print(f"\nbatch: {differ.sum()} of {ROWS} labels unlike eager's; {excused.sum()} rows within twice the error")
+    record_property(
+        "batch", f"{differ.sum()} of {ROWS} labels unlike eager's; {excused.sum()} rows within twice the error"
+    )
     assert not (differ & ~excused).any()
     assert excused.sum() < 10

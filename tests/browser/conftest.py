@@ -89,6 +89,9 @@ def open_page(
     visit.page.on("request", lambda request: visit.addresses.append(request.url))
     visit.page.goto(served.url + "/")
     visit.page.locator(".fx-canvas").wait_for()
+    # the last thing that the canvas's own code does is to paint it black: before that, strokes are lost
+    opaque = "document.querySelector('.fx-canvas').getContext('2d').getImageData(0, 0, 1, 1).data[3] === 255"
+    visit.page.wait_for_function(opaque)
     return visit
 
 

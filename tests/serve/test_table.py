@@ -308,7 +308,7 @@ def test_trouble_is_one_sentence_and_nothing_is_written(
         (tmp_path / name).write_bytes(content)
     assert run(house_path, tmp_path / name, tmp_path / out) == 2
     error = capsys.readouterr().err
-    assert message in error
+    assert message in error.replace("Row #2: ", "")  # which pyarrow says where it reads with one thread
     assert error.startswith("error: ")
     assert error.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ([] if content is None else [name])
