@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
+from torch import nn
 from torchvision.models._api import WeightsEnum
 
 from export.errors import ExportError
@@ -69,6 +70,7 @@ def test_a_file_may_take_over_a_presets_preprocessing_with_labels_of_its_own(her
 @pytest.mark.parametrize("name", ["inception_v3", "googlenet"])
 def test_what_torchvision_sets_with_its_weights_is_set_without_them(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     build = getattr(torchvision.models, name)
+    monkeypatch.setattr(nn.init, "trunc_normal_", lambda tensor, **_: tensor)  # seconds, for weights that are replaced
     torch.manual_seed(0)
     state = build(weights=None, init_weights=False, aux_logits=True).state_dict()
     monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda *_, **__: state)

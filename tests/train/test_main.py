@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, run_command
+from train.__main__ import main
 from train.recipes.registry import RECIPES
 from train.run import load_network, read_metrics, read_run
 
@@ -61,14 +62,30 @@ def test_answers_without_torch(arguments: list[str], tmp_path: Path) -> None:
         pytest.param(["digits", "--batch-size", str(2**63)], "but it must be below 2**63; give a sm", id="batch-size"),
     ],
 )
-def test_trouble_is_one_sentence_and_exit_2(arguments: list[str], message: str, tmp_path: Path) -> None:
+def test_trouble_is_one_sentence_and_exit_2(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     (tmp_path / "file").write_text("no directory")
-    result = run_command("train", "run", *arguments, cwd=tmp_path, check=False)
-    assert result.returncode == 2
-    assert message in result.stderr
-    assert "Traceback" not in result.stderr
-    assert result.stdout == ""
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", *arguments]) == 2
+    printed = capfd.readouterr()
+    assert message in printed.err
+    assert "Traceback" not in printed.err
+    assert printed.out == ""
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_trouble_of_a_process_is_one_sentence_and_exit_2(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    result = run_command("train", "run", "digits", "--out", ".", cwd=tmp_path, check=False)
+    assert result.returncode == 2
+    [line] = result.stderr.splitlines()
+    assert line.startswith("error: . holds something that is no run, and it is left alone")
+    assert result.stdout == ""
 
 
 @pytest.mark.parametrize("arguments", [["digits", "--epochs", "many"], ["digits", "--device", "tpu"], []], ids=" ".join)
@@ -78,14 +95,16 @@ def test_malformed_command_line_is_exit_2(arguments: list[str], tmp_path: Path) 
     assert "Traceback" not in result.stderr
 
 
-def test_missing_cuda_is_exit_2(tmp_path: Path) -> None:
+def test_missing_cuda_is_exit_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     import torch
 
     if torch.cuda.is_available():
         pytest.skip("CUDA is there, so it cannot be missing")
-    result = run_command("train", "run", "digits", "--device", "cuda", cwd=tmp_path, check=False)
-    assert result.returncode == 2
-    assert "error: device cuda was asked for, but torch" in result.stderr
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "digits", "--device", "cuda"]) == 2
+    assert "error: device cuda was asked for, but torch" in capsys.readouterr().err
 
 
 def test_short_run(tmp_path: Path) -> None:
