@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from export.equality import close
 from export.errors import ExportError
 from serve.bundle import TensorSpec
 
@@ -15,6 +16,7 @@ def check_batch_sizes(
     *,
     outputs: tuple[TensorSpec, ...],
     subject: str,
+    module: nn.Module | None = None,
 ) -> None:
     """Check shapes and dtypes of what a graph returns for one row, and for one row more than it was written with.
 
@@ -23,6 +25,8 @@ def check_batch_sizes(
         examples: The batch of each input that it was written with.
         outputs: Names, dtypes and shapes of what it must return, in order.
         subject: What messages call it, ``the TorchScript graph was traced``.
+        module: What it was made from, where its values are to be held against it, too: where forward computes with
+            sizes, they may stand in the graph as constants.
 
     Raises:
         ExportError: they differ from what was asked.
@@ -46,3 +50,11 @@ def check_batch_sizes(
                 f"{name} returns {found} at batch {rows}, but {expected} were expected; "
                 "check what forward returns, and look for int(x.shape[0]) or len(x) in it"
             )
+        if module is not None:
+            with torch.inference_mode():
+                own = module(*batch)
+            if not all(map(close, results, own)):
+                raise ExportError(
+                    f"{subject} at batch {written} and gives other values than forward at batch {rows}; "
+                    "look for int(x.shape[0]), len(x) or a branch on them in forward"
+                )

@@ -50,6 +50,40 @@ class _DataReads(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+class _ValueReads(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes the parts of a network that turn a tensor's values into Python's; sizes are no tensors here."""
+
+    _READS = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.equal.default)
+
+    def __init__(self, stack: list[str]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.stack = stack
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
+        if func in self._READS:
+            self.note()
+        return func(*args, **(kwargs or {}))
+
+    def note(self) -> None:
+        self.found.append(self.stack[-1] if self.stack else "")
+
+
+class _ArrayReads(TorchFunctionMode):
+    """Notes with another mode what leaves torch in one piece."""
+
+    _READS = (Tensor.tolist, Tensor.numpy, Tensor.__array__)
+
+    def __init__(self, values: _ValueReads) -> None:
+        super().__init__()
+        self.values = values
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
+        if func in self._READS:
+            self.values.note()
+        return func(*args, **(kwargs or {}))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Observed:
     """One run of a module, and what its parts did that no graph can hold.
@@ -67,6 +101,25 @@ class Observed:
 
 def observe(module: nn.Module, inputs: Outputs) -> Observed:
     """Run a module once and watch it."""
+    with _named_parts(module) as stack:
+        random, reads = _RandomOperations(stack), _DataReads(stack)
+        with torch.no_grad(), random, reads:
+            outputs: Outputs = module(*inputs)
+    return Observed(random=random.found, data=tuple(dict.fromkeys(reads.found)), outputs=outputs)
+
+
+def value_reads(module: nn.Module, inputs: Outputs) -> tuple[str, ...]:
+    """Name the parts of a module that read values out of tensors while it runs: to branch, count or compute on them."""
+    with _named_parts(module) as stack:
+        values = _ValueReads(stack)
+        with torch.no_grad(), values, _ArrayReads(values):
+            module(*inputs)
+    return tuple(dict.fromkeys(values.found))
+
+
+@contextmanager
+def _named_parts(module: nn.Module) -> Iterator[list[str]]:
+    """Keep the names of the parts that are running, outermost first."""
     stack: list[str] = []
     handles = []
     for name, part in module.named_modules():
@@ -78,14 +131,11 @@ def observe(module: nn.Module, inputs: Outputs) -> Observed:
             stack.pop()
 
         handles += [part.register_forward_pre_hook(enter), part.register_forward_hook(leave, always_call=True)]
-    random, reads = _RandomOperations(stack), _DataReads(stack)
     try:
-        with torch.no_grad(), random, reads:
-            outputs: Outputs = module(*inputs)
+        yield stack
     finally:
         for handle in handles:
             handle.remove()
-    return Observed(random=random.found, data=tuple(dict.fromkeys(reads.found)), outputs=outputs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from export.batch_sizes import check_batch_sizes
 from export.errors import ExportError
 from export.graph_job import GraphFile, GraphJob
+from export.held_tensors import part_name
+from export.observe import value_reads
 from serve.bundle import TensorSpec
 
 GRAPH = "graph.torchscript.pt"
@@ -50,9 +52,11 @@ def export_torchscript(
         # and the second trace is kept: in the first of a process, classes may have names without a number
         for _ in range(2):
             traced = torch.jit.trace(module, examples, check_trace=False)  # type: ignore[no-untyped-call]
-    if caught:
+    # the tracer says the same of sizes, which the check of batch sizes below holds against the module itself
+    readers = value_reads(module, examples) if caught else ()
+    if readers:
         raise ExportError(
-            f"{type(module).__name__} decides by its data, and a trace would hold that decision as a constant "
+            f"{part_name(module, readers[0])} decides by its data, and a trace would hold that decision as a constant "
             f"({str(caught[0].message).splitlines()[0]}); write it with tensor operations"
         )
     with tempfile.TemporaryDirectory(dir=path.parent) as place:  # files, because weights may be large
@@ -61,7 +65,13 @@ def export_torchscript(
             warnings.simplefilter("ignore")
             torch.jit.save(traced, raw)
         _normalise(raw, path)
-    check_batch_sizes(_load(path), examples, outputs=outputs, subject="the TorchScript graph was traced")
+    check_batch_sizes(
+        _load(path),
+        examples,
+        outputs=outputs,
+        subject="the TorchScript graph was traced",
+        module=module if caught else None,
+    )
 
 
 def _normalise(source: Path, target: Path) -> None:

@@ -55,6 +55,25 @@ class IntOfShape(Plain):
         return logits.reshape(int(image.shape[0]), 3), probabilities
 
 
+class SharedOut(Plain):
+    """Divides by the batch size: the shapes are right for any, the values are not."""
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        logits, probabilities = super().forward(image)
+        return logits / int(image.shape[0]), probabilities
+
+
+class Square(Plain):
+    """Checks its input and computes with sizes, as torchvision's transformers do, and is right for any batch."""
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        height = image.shape[1]
+        torch._assert(height == 4, f"height is {height}, but 4 was expected")
+        patches = int(height // 2) ** 2
+        logits, probabilities = super().forward(image)
+        return logits * patches, probabilities
+
+
 class OneOutput(Plain):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         logits, probabilities = super().forward(image)
@@ -135,8 +154,23 @@ def test_a_frozen_batch_is_refused_by_onnx(tmp_path: Path) -> None:
 
 
 def test_int_of_the_batch_size_is_refused_by_torchscript(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="a trace would hold that decision as a constant"):
+    with pytest.raises(
+        ExportError, match=r"was traced at batch 2 and fails at batch 1 .* look for int\(x.shape\[0\]\)"
+    ):
         export_torchscript(IntOfShape().eval(), (EXAMPLE,), tmp_path / "graph.pt", outputs=OUTPUTS)
+
+
+def test_values_that_change_with_the_batch_size_are_refused_by_torchscript(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"traced at batch 2 and gives other values than forward at batch 1"):
+        export_torchscript(SharedOut().eval(), (EXAMPLE,), tmp_path / "graph.pt", outputs=OUTPUTS)
+
+
+def test_what_is_computed_from_fixed_sizes_is_no_decision(tmp_path: Path) -> None:
+    path = tmp_path / "graph.pt"
+    export_torchscript(Square().eval(), (EXAMPLE,), path, outputs=OUTPUTS)
+    image = torch.randint(0, 256, (5, 4, 4, 1), dtype=torch.uint8)
+    for found, expected in zip(load_torchscript(path.read_bytes())(image), Square().eval()(image), strict=True):
+        torch.testing.assert_close(found, expected)
 
 
 def test_int_of_the_batch_size_stays_dynamic_in_onnx_or_is_refused(tmp_path: Path) -> None:

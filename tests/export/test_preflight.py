@@ -304,6 +304,15 @@ PASSING = [
     pytest.param(
         lambda: Net(lambda n, x: n.layer(x.view(-1, 2, 4)).flatten(1), layer=transformer_layer()), id="attention"
     ),
+    pytest.param(
+        lambda: Net(
+            lambda n, x: n.down(n.attend(*[n.up(x).view(-1, 50, 64)] * 3, need_weights=False)[0].flatten(1)),
+            up=nn.Linear(8, 3200),
+            attend=nn.MultiheadAttention(64, 4, batch_first=True),
+            down=nn.Linear(3200, 8),
+        ),
+        id="attention in one piece",
+    ),
     pytest.param(lambda: WithBuffer(lambda n, x: x * n.kept, torch.rand(8)), id="constant in a buffer"),
     pytest.param(
         lambda: WithBuffer(lambda n, x: x * n.kept, torch.arange(8.0), persistent=False), id="buffer made anew"
