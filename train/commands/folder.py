@@ -100,6 +100,10 @@ def train_folder(command: FolderCommand) -> int:
         if earlier is None:
             return replace(recipe, parameters=count_parameters(recipe))
 
+        if earlier.run.folder is None:
+            raise RecipeError(
+                f"{earlier.path} was trained from recipe {earlier.run.recipe}, not {recipe.name}; give another --out"
+            )
         asked = folder_recipe(path.name, listing, choices.filled_from(choices_of_run(earlier.run), str(earlier.path)))
         recorded = {name: value for name, value in recorded_settings(earlier.run).items() if name not in _CHOSEN}
         return change(replace(asked, parameters=earlier.run.parameters, **recorded), command)
