@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from export.graph_job import GraphJob
+from export.memory import release_memory
 from export.module_runner import run_batches
-from serve.runner import Runner
+from export.onnx_graph import open_graph
 
 _BATCH = 32
 
@@ -38,20 +40,31 @@ class Closeness:
         return self.flips or 0, -self.sqnr_db if np.isfinite(self.sqnr_db) or self.sqnr_db > 0 else np.inf
 
 
-def measure_closeness(
-    candidate: Runner, reference: Runner, rows: Mapping[str, NDArray[Any]], job: GraphJob
-) -> Closeness:
+def measure_closeness(candidate: Path, reference: Path, rows: Mapping[str, NDArray[Any]], job: GraphJob) -> Closeness:
     """Compare the first output, ``logits`` or ``prediction``, of two graphs on the same rows."""
-    name = job.outputs[0].name
-    actual = run_batches(candidate, rows, batch_size=_BATCH)[name].astype(np.float64)
-    expected = run_batches(reference, rows, batch_size=_BATCH)[name].astype(np.float64)
+    return compare(first_output(candidate, rows, job), first_output(reference, rows, job), decisive=_decisive(job))
+
+
+def first_output(path: Path, rows: Mapping[str, NDArray[Any]], job: GraphJob) -> NDArray[np.float64]:
+    """Run a graph's first output on rows; the graph is closed again, so that no two are held at once."""
+    outputs = run_batches(open_graph(path, job), rows, batch_size=_BATCH)
+    release_memory(path.stat().st_size)
+    return outputs[job.outputs[0].name].astype(np.float64)
+
+
+def compare(actual: NDArray[np.float64], expected: NDArray[np.float64], *, decisive: bool) -> Closeness:
+    """Say how near one output comes to another, ``(rows, …)``."""
     noise = float(np.square(actual - expected).sum())
     power = float(np.square(expected).sum())
     return Closeness(
         rows=len(expected),
-        flips=int((_decisions(actual) != _decisions(expected)).sum()) if name == "logits" else None,
+        flips=int((_decisions(actual) != _decisions(expected)).sum()) if decisive else None,
         sqnr_db=10 * float(np.log10(power / noise)) if noise != 0 else np.inf,
     )
+
+
+def _decisive(job: GraphJob) -> bool:
+    return job.outputs[0].name == "logits"
 
 
 def _decisions(logits: NDArray[np.float64]) -> NDArray[Any]:

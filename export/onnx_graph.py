@@ -1,18 +1,26 @@
 """Reading, tidying and writing ONNX graphs, with their weights in a file beside them where those are many."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 import onnx_ir
+import onnxruntime as ort  # type: ignore[import-untyped]
+from numpy.typing import NDArray
 from onnx_ir.passes.common import IdentityEliminationPass, RemoveUnusedNodesPass, TopologicalSortPass
 
 from export.errors import ExportError
 from export.graph_job import GraphFile, GraphJob
 from serve.bundle import Precision
-from serve.onnx_runner import OnnxRunner
+from serve.devices import usable_cpus
+from serve.onnx_runner import ORT_ERRORS
 
 GRAPH = "graph.onnx"
 _GRAPH_KEY = bytes([onnx.ModelProto.GRAPH_FIELD_NUMBER << 3 | 2])
+_SEVERITY_ERROR = 3
+_SMALL_BYTES = 1 << 16  # tensors that may hold shapes
 _INITIALIZER_KEY = bytes([onnx.GraphProto.INITIALIZER_FIELD_NUMBER << 3 | 2])
 
 
@@ -90,17 +98,53 @@ def _varint(number: int) -> bytes:
     return bytes([*(digit | 128 for digit in digits[:-1]), digits[-1]])
 
 
-def open_graph(path: Path, job: GraphJob) -> OnnxRunner:
-    """Open a graph that was just written, on the CPU."""
-    weights = weights_path(path)
-    return OnnxRunner(
-        path.read_bytes(),
-        name=path.name,
-        inputs=job.inputs,
-        outputs=job.outputs,
-        provider="CPUExecutionProvider",
-        weights={weights.name: weights.read_bytes()} if weights.exists() else None,
-    )
+class GraphRunner:
+    """Runs a graph that was just written, on the CPU, as it is served.
+
+    ONNX Runtime is given the file: handed its bytes, as a server hands over what it has checked, it would hold three
+    times the weights. Weights beside the file are read, too.
+    """
+
+    def __init__(self, path: Path, outputs: tuple[str, ...], options: ort.SessionOptions | None = None) -> None:
+        options = options or ort.SessionOptions()
+        options.log_severity_level = _SEVERITY_ERROR
+        options.intra_op_num_threads = usable_cpus()
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except ORT_ERRORS as error:
+            raise ExportError(
+                f"{path.name} cannot be run by ONNX Runtime {ort.__version__} ({error}); leave its format out"
+            ) from error
+        self._outputs = outputs
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Run one batch."""
+        feeds = {name: np.ascontiguousarray(values) for name, values in inputs.items()}
+        return dict(zip(self._outputs, self._session.run(self._outputs, feeds), strict=True))
+
+
+def open_graph(path: Path, job: GraphJob) -> GraphRunner:
+    """Open a graph that was just written."""
+    return GraphRunner(path, tuple(spec.name for spec in job.outputs))
+
+
+def infer_shapes(model: onnx.ModelProto) -> None:
+    """Write the shapes of all values into a graph, without another copy of its weights: large ones count as inputs."""
+    slim = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions)
+    for field in ("node", "input", "output", "value_info", "sparse_initializer"):
+        getattr(slim.graph, field).extend(getattr(model.graph, field))
+    slim.graph.name = model.graph.name
+    for tensor in model.graph.initializer:
+        if tensor.ByteSize() <= _SMALL_BYTES:
+            slim.graph.initializer.append(tensor)
+        else:
+            slim.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    inferred = onnx.shape_inference.infer_shapes(slim)
+    for field in ("output", "value_info"):
+        values = getattr(model.graph, field)
+        del values[:]
+        values.extend(getattr(inferred.graph, field))
 
 
 def remove_round_trips(model: onnx_ir.Model, there: str, back: str, *, only_outputs: bool = False) -> onnx_ir.Model:

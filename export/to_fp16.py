@@ -1,6 +1,7 @@
 """float16: from the first layer with weights to the last; what prepares the input and what follows stay float32."""
 
 import ast
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ from numpy.typing import NDArray
 from export.closeness import measure_closeness
 from export.errors import ExportError
 from export.graph_job import GraphFile, GraphJob
+from export.memory import release_memory
 from export.onnx_graph import (
     GRAPH,
+    GraphRunner,
     encode_graph,
+    infer_shapes,
     onnx_files,
-    open_graph,
     read_float32_graph,
     remove_round_trips,
     weights_path,
@@ -46,15 +49,18 @@ def write_fp16(job: GraphJob) -> tuple[GraphFile, ...]:
     float32_nodes = _outside_the_layers(model)
     _check_weights(model, float32_nodes)
     half = _convert(model, float32_nodes, infer=not weights_path(source).exists())
+    del model
     path = job.folder / HALF_GRAPH
     written = encode_graph(half, path, inline_bytes=job.inline_bytes)
     check_contract(written, inputs=job.inputs, outputs=job.outputs)
     write_graph(written, path)
+    del half, written
+    release_memory(source.stat().st_size)
     rows = dict(job.calibration) or {
         spec.name: example.numpy() for spec, example in zip(job.inputs, job.examples, strict=True)
     }
     greatest = _check_range(path, rows)
-    closeness = measure_closeness(open_graph(path, job), open_graph(source, job), rows, job)
+    closeness = measure_closeness(path, source, rows, job)
     note = f"{closeness}; the greatest value inside was {greatest:,.4g} of at most {GREATEST:,.0f}"
     return onnx_files(path, precision="float16", note=note)
 
@@ -102,10 +108,12 @@ def _convert(model: onnx.ModelProto, float32_nodes: list[str], *, infer: bool) -
     )
 
     with quiet():
+        if infer:  # a graph above protobuf's limit cannot be handed to it
+            infer_shapes(model)
         half = convert_float_to_float16(
             model,
             keep_io_types=True,
-            disable_shape_infer=not infer,  # a graph above protobuf's limit cannot be handed to it
+            disable_shape_infer=True,  # it would hold the weights four times
             op_block_list=DEFAULT_OP_BLOCK_LIST,
             node_block_list=float32_nodes,
         )
@@ -136,19 +144,21 @@ def _check_range(path: Path, rows: Mapping[str, NDArray[Any]]) -> float:
         for name in node.output
         if name in known and known[name].type.tensor_type.elem_type == onnx.TensorProto.FLOAT16
     ]
+    names = tuple(name for name, _ in half)
     listed = {value.name for value in probe.graph.output}
-    probe.graph.output.extend(known[name] for name, _ in half if name not in listed)
+    probe.graph.output.extend(known[name] for name in names if name not in listed)
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
-    session = ort.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".onnx") as place:  # beside its weights, where it has any
+        del known
+        write_graph(probe, Path(place.name))
+        del probe
+        runner = GraphRunner(Path(place.name), names, options)
     greatest = 0.0
     for start in range(0, len(next(iter(rows.values()))), _BATCH):
-        results = session.run(
-            [name for name, _ in half], {name: values[start : start + _BATCH] for name, values in rows.items()}
-        )
-        for (name, node), values in zip(half, results, strict=True):
+        results = runner.run({name: values[start : start + _BATCH] for name, values in rows.items()})
+        for name, node in half:
+            values = results[name]
             if not np.isfinite(values).all():
                 raise ExportError(
                     f"layer {_layer(node) or name} gives values beyond float16's {GREATEST:,.0f} on real rows; "

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from export.closeness import Closeness, measure_closeness
 from export.errors import ExportError
 from export.graph_job import GraphFile, GraphJob
+from export.memory import release_memory
 from export.onnx_graph import (
     GRAPH,
     encode_graph,
     onnx_files,
-    open_graph,
     read_float32_graph,
     remove_round_trips,
     weights_path,
@@ -78,27 +78,34 @@ def write_int8(job: GraphJob) -> tuple[GraphFile, ...]:
         raise ExportError(
             f"the network has no {', '.join(LAYERS)}, so there is nothing to compute in int8; leave onnx-int8 out"
         )
+    weights = weights_path(job.folder / GRAPH)
     ranges = {name: values[0::2] for name, values in job.calibration.items()}
     others = {name: values[1::2] for name, values in job.calibration.items()}
-    reference = open_graph(job.folder / GRAPH, job)
     found: dict[str, Closeness] = {}
+    size_bytes = sum(path.stat().st_size for path in (job.folder / GRAPH, weights) if path.exists())
     with tempfile.TemporaryDirectory(dir=job.folder) as place:
         source = Path(place) / GRAPH
         # onnx.save and the quantiser would refuse to put weights beside it where the working directory has a file that
         # is called so (onnx 1.23): the first is not used, the second gets a name that no other file has
-        large = weights_path(job.folder / GRAPH).exists()
-        onnx_ir.save(onnx_ir.from_proto(model), source, external_data=weights_path(source).name if large else None)
+        if weights.exists():
+            onnx_ir.save(onnx_ir.from_proto(model), source, external_data=weights_path(source).name)
+        else:
+            write_graph(onnx_ir.to_proto(onnx_ir.from_proto(model)), source)
+        del model
         for method in METHODS:
             tried = replace(job, folder=Path(place) / method)
             tried.folder.mkdir()
+            job.on_start(f"writing onnx-int8: {method} calibration")
+            release_memory(size_bytes)
             path = _quantize(source, method, ranges, tried)
-            found[method] = measure_closeness(open_graph(path, tried), reference, others, job)
+            release_memory(size_bytes)
+            found[method] = measure_closeness(path, job.folder / GRAPH, others, job)
         best = min(METHODS, key=lambda method: found[method].order)
         path = job.folder / INT8_GRAPH
         (Path(place) / best / INT8_GRAPH).rename(path)
-        weights = weights_path(Path(place) / best / INT8_GRAPH)
-        if weights.exists():
-            weights.rename(weights_path(path))
+        written = weights_path(Path(place) / best / INT8_GRAPH)
+        if written.exists():
+            written.rename(weights_path(path))
     measured = "; ".join(f"{method}: {found[method]}" for method in METHODS)
     count = len(next(iter(ranges.values()))) // _BATCH * _BATCH
     note = f"{best} calibration over {count} rows, chosen on others ({measured})"

@@ -14,7 +14,7 @@ from onnx import TensorProto
 from torch import Tensor, nn
 
 from export import to_int8
-from export.closeness import Closeness, measure_closeness
+from export.closeness import Closeness, compare, measure_closeness
 from export.errors import ExportError
 from export.onnx_graph import GRAPH, open_graph
 from export.to_int8 import METHODS, Batches
@@ -251,17 +251,6 @@ def test_batches_are_of_one_size_and_can_be_had_again() -> None:
         np.testing.assert_array_equal(np.concatenate(found), ROWS[8 * start : 16])
 
 
-class Fixed:
-    """Gives what it was made with."""
-
-    def __init__(self, **outputs: Any) -> None:
-        self.outputs = {name: np.asarray(values, dtype=np.float32) for name, values in outputs.items()}
-
-    def run(self, inputs: Any) -> dict[str, Any]:
-        assert inputs
-        return self.outputs
-
-
 @pytest.mark.parametrize(
     ("actual", "expected", "flips", "sqnr_db"),
     [
@@ -273,9 +262,8 @@ class Fixed:
         pytest.param([[0.5], [-2]], [[-0.5], [-2]], 1, 10 * np.log10(4.25), id="one logit is decided by its sign"),
     ],
 )
-def test_closeness(actual: Any, expected: Any, flips: int, sqnr_db: float, tmp_path: Path) -> None:
-    rows = {"image": ROWS[:2]}
-    found = measure_closeness(Fixed(logits=actual), Fixed(logits=expected), rows, job_of(tmp_path))
+def test_closeness(actual: Any, expected: Any, flips: int, sqnr_db: float) -> None:
+    found = compare(np.asarray(actual, dtype=np.float64), np.asarray(expected, dtype=np.float64), decisive=True)
     assert (found.rows, found.flips) == (2, flips)
     assert found.sqnr_db == pytest.approx(sqnr_db, rel=1e-5)
 

@@ -4,14 +4,20 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from export.errors import ExportError
+from export.onnx_graph import GraphRunner, infer_shapes
 from export.reference import to_float64
 from export.shared_weights import copy_sharing_weights
+from export.to_onnx import export_onnx
+from serve.bundle import TensorSpec
 from tests.conftest import ROOT
 
 WHOLE = 1 << 40
@@ -165,3 +171,26 @@ def test_a_large_network_takes_less_than_three_times_its_weights(tmp_path_factor
     assert 1 <= float(ratio) <= 3
     for file in (folder / "large").iterdir():
         file.unlink()
+
+
+def test_a_graph_that_does_not_run_is_named(tmp_path: Path) -> None:
+    (tmp_path / "graph.fp16.onnx").write_bytes(b"no graph")
+    with pytest.raises(ExportError, match=r"graph\.fp16\.onnx cannot be run by ONNX Runtime .*; leave its format out"):
+        GraphRunner(tmp_path / "graph.fp16.onnx", ("logits",))
+
+
+def test_shapes_are_inferred_as_with_the_weights(tmp_path: Path) -> None:
+    layers = [nn.Linear(16, 1200), nn.ReLU(), nn.Linear(1200, 200), nn.Flatten(), nn.Linear(200, 3)]
+    spec, answer = (TensorSpec(name=name, dtype="float32", shape=("batch", n)) for name, n in (("x", 16), ("y", 3)))
+    path = tmp_path / "graph.onnx"
+    export_onnx(nn.Sequential(*layers).eval(), (torch.rand(2, 16),), path, inputs=(spec,), outputs=(answer,))
+    model = onnx.load(path)
+    assert any(tensor.ByteSize() > 1 << 16 for tensor in model.graph.initializer)
+    weights = {tensor.name for tensor in model.graph.initializer}
+    values = [value for value in model.graph.value_info if value.name not in weights and "linear" not in value.name]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(values)
+    expected = onnx.shape_inference.infer_shapes(model)
+    infer_shapes(model)
+    assert model == expected
+    assert len(model.graph.value_info) > len(values)
