@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.status import Status
 
     from export.factory import Factory
+    from serve.bundle import Bundle
 
 T = TypeVar("T")
 
@@ -54,6 +55,10 @@ class Parity:
     """Loss of accuracy, in points of a per cent, that float16 and int8 graphs may have."""
     factory: str | None = None
     """What builds the network, where it is your own: package.module:callable or path/to/file.py:callable. It is run."""
+    trust: bool = False
+    """Load an exported program (graph.pt2), too, though torch runs any code in it: the bundle is your own."""
+    require_signature: Annotated[Path | None, tyro.conf.arg(metavar="KEY")] = None
+    """Take only a bundle that the owner of this public key (PEM) signed with `python -m export.sign`; trust it."""
     json: Path | None = None
     """Also write the certificate as JSON to this file; - is stdout, instead of the table."""
     certificate: bool = True
@@ -72,6 +77,10 @@ class Accuracy:
     """What ONNX runs on: auto means the CPU, and CUDA where a device is there."""
     factory: str | None = None
     """What builds the network, where it is your own: package.module:callable or path/to/file.py:callable. It is run."""
+    trust: bool = False
+    """Load an exported program (graph.pt2), too, though torch runs any code in it: the bundle is your own."""
+    require_signature: Annotated[Path | None, tyro.conf.arg(metavar="KEY")] = None
+    """Take only a bundle that the owner of this public key (PEM) signed with `python -m export.sign`; trust it."""
     json: Path | None = None
     """Also write the figures as JSON to this file; - is stdout, instead of the table."""
 
@@ -90,6 +99,10 @@ class Bench:
     """How often each runner has its turn."""
     factory: str | None = None
     """What builds the network, where it is your own: package.module:callable or path/to/file.py:callable. It is run."""
+    trust: bool = False
+    """Load an exported program (graph.pt2), too, though torch runs any code in it: the bundle is your own."""
+    require_signature: Annotated[Path | None, tyro.conf.arg(metavar="KEY")] = None
+    """Take only a bundle that the owner of this public key (PEM) signed with `python -m export.sign`; trust it."""
     json: Path | None = None
     """Also write the figures as JSON to this file; - is stdout, instead of the table."""
 
@@ -111,6 +124,7 @@ def main(args: list[str] | None = None) -> int:
     from export.errors import ExportError
     from serve.bundle import BundleError
     from serve.devices import ProviderError
+    from serve.signing import SigningError
     from train.dataset import DataError
     from train.extra import explain_missing
     from train.recipes.recipe import RecipeError
@@ -138,7 +152,16 @@ def main(args: list[str] | None = None) -> int:
         return 130
     except ModuleNotFoundError as error:
         print(f"error: {explain_missing(error)}", file=sys.stderr)
-    except (BundleError, CommandError, DataError, ExportError, OSError, ProviderError, RecipeError) as error:
+    except (
+        BundleError,
+        CommandError,
+        DataError,
+        ExportError,
+        OSError,
+        ProviderError,
+        RecipeError,
+        SigningError,
+    ) as error:
         print(f"error: {error}", file=sys.stderr)
     except Exception:  # noqa: BLE001 - Python would exit 1, which here says that parity fails
         traceback.print_exc()
@@ -149,14 +172,13 @@ def _parity(command: Parity, status: "Status") -> int:
     from evaluate.certificate import write_certificate
     from evaluate.judge import certify
     from evaluate.tables import print_certificate
-    from serve.bundle import read_bundle
 
     if command.samples is not None and command.samples < 1:
         raise CommandError(f"--samples is {command.samples}, but at least 1 is needed to prove anything")
     if not 0 <= command.max_drop <= 100:
         raise CommandError(f"--max-drop is {command.max_drop:g}, but points of a per cent lie in 0 to 100")
     started = time.perf_counter()
-    bundle = read_bundle(command.bundle)
+    bundle = _read(command)
     certificate = certify(
         bundle,
         data_root=command.data_root,
@@ -185,11 +207,10 @@ def _parity(command: Parity, status: "Status") -> int:
 def _accuracy(command: Accuracy, status: "Status") -> int:
     from evaluate.accuracy import measure_accuracy
     from evaluate.tables import print_accuracy
-    from serve.bundle import read_bundle
 
     status.update("running the test split")
     accuracy = measure_accuracy(
-        read_bundle(command.bundle),
+        _read(command),
         data_root=command.data_root,
         provider=command.provider,
         factory=_factory(command.factory),
@@ -202,14 +223,13 @@ def _accuracy(command: Accuracy, status: "Status") -> int:
 def _bench(command: Bench, status: "Status") -> int:
     from evaluate.bench import bench_bundle
     from evaluate.tables import print_bench
-    from serve.bundle import read_bundle
 
     if command.rounds < 1 or not command.batch_sizes or min(command.batch_sizes) < 1:
         raise CommandError(
             f"--rounds is {command.rounds} and --batch-sizes {list(command.batch_sizes)}, but all must be at least 1"
         )
     bench = bench_bundle(
-        read_bundle(command.bundle),
+        _read(command),
         provider=command.provider,
         batch_sizes=command.batch_sizes,
         rounds=command.rounds,
@@ -219,6 +239,12 @@ def _bench(command: Bench, status: "Status") -> int:
     status.stop()
     _report(bench, print_bench, command.json)
     return 0
+
+
+def _read(command: Parity | Accuracy | Bench) -> "Bundle":
+    from evaluate.trust import read_trusted
+
+    return read_trusted(command.bundle, trust=command.trust, public_key=command.require_signature)
 
 
 def _factory(text: str | None) -> "Factory | None":

@@ -102,7 +102,14 @@ def test_a_right_bundle_of_two_inputs_passes_and_says_what_it_rests_on(
 ) -> None:
     path = tmp_path / "certificate.json"
     code, out, _ = evaluate(
-        "parity", str(own_bundles["TwoInputs"]), "--factory", FACTORY, "--no-certificate", "--json", str(path)
+        "parity",
+        str(own_bundles["TwoInputs"]),
+        "--trust",
+        "--factory",
+        FACTORY,
+        "--no-certificate",
+        "--json",
+        str(path),
     )
     assert code == 0
     assert "no recipe to compare with" in out
@@ -116,7 +123,7 @@ def test_a_right_bundle_of_two_inputs_passes_and_says_what_it_rests_on(
 
 def test_several_outputs_of_any_rank_are_judged(own_bundles: dict[str, Path], evaluate: Evaluate) -> None:
     code, out, _ = evaluate(
-        "parity", str(own_bundles["TwoOutputs"]), "--factory", f"{NETWORKS}:TwoOutputs", "--no-certificate"
+        "parity", str(own_bundles["TwoOutputs"]), "--trust", "--factory", f"{NETWORKS}:TwoOutputs", "--no-certificate"
     )
     assert code == 0
     assert "in the unit of frames" in out
@@ -124,7 +131,7 @@ def test_several_outputs_of_any_rank_are_judged(own_bundles: dict[str, Path], ev
 
 def test_without_samples_noise_stands_in_and_the_report_says_so(tmp_path: Path, evaluate: Evaluate) -> None:
     bundle = write_own_bundle("TwoOutputs", tmp_path, samples=False)
-    code, out, _ = evaluate("parity", str(bundle), "--factory", f"{NETWORKS}:TwoOutputs", "--no-certificate")
+    code, out, _ = evaluate("parity", str(bundle), "--trust", "--factory", f"{NETWORKS}:TwoOutputs", "--no-certificate")
     assert code == 0
     assert "held-out samples: none; noise in their place" in out
 
@@ -133,7 +140,12 @@ def test_inputs_without_a_finite_answer_are_left_out_and_named(
     own_bundles: dict[str, Path], evaluate: Evaluate
 ) -> None:
     code, out, _ = evaluate(
-        "parity", str(own_bundles["RootOfSignal"]), "--factory", f"{NETWORKS}:RootOfSignal", "--no-certificate"
+        "parity",
+        str(own_bundles["RootOfSignal"]),
+        "--trust",
+        "--factory",
+        f"{NETWORKS}:RootOfSignal",
+        "--no-certificate",
     )
     assert code == 0
     assert re.search(r"left out: noise x 0\.01: PyTorch itself gives no finite outputs for [1-9]\d of 64 rows", out)
@@ -141,19 +153,19 @@ def test_inputs_without_a_finite_answer_are_left_out_and_named(
 
 def test_code_that_a_bundle_names_is_not_run(own_bundles: dict[str, Path], evaluate: Evaluate) -> None:
     for command in ("parity", "bench"):
-        code, _, err = evaluate(command, str(own_bundles["TwoInputs"]))
+        code, _, err = evaluate(command, str(own_bundles["TwoInputs"]), "--trust")
         assert code == 2
         assert "was built by own_networks.py:TwoInputs, and code that a file names is not run; name it yourself" in err
 
 
 def test_another_factory_is_refused(own_bundles: dict[str, Path], evaluate: Evaluate) -> None:
-    code, _, err = evaluate("parity", str(own_bundles["TwoInputs"]), "--factory", f"{NETWORKS}:TwoOutputs")
+    code, _, err = evaluate("parity", str(own_bundles["TwoInputs"]), "--trust", "--factory", f"{NETWORKS}:TwoOutputs")
     assert code == 2
     assert "was built by own_networks.py:TwoInputs, but the factory given is own_networks.py:TwoOutputs" in err
 
 
 def test_a_factory_that_is_not_there_is_trouble(own_bundles: dict[str, Path], evaluate: Evaluate) -> None:
-    code, _, err = evaluate("parity", str(own_bundles["TwoInputs"]), "--factory", "nowhere.py:Net")
+    code, _, err = evaluate("parity", str(own_bundles["TwoInputs"]), "--trust", "--factory", "nowhere.py:Net")
     assert code == 2
     assert "--factory names file nowhere.py, but it does not exist" in err
 
@@ -161,7 +173,7 @@ def test_a_factory_that_is_not_there_is_trouble(own_bundles: dict[str, Path], ev
 def test_a_changed_factory_file_is_refused(own_bundles: dict[str, Path], evaluate: Evaluate, tmp_path: Path) -> None:
     changed = tmp_path / "own_networks.py"
     changed.write_text(NETWORKS.read_text(encoding="utf-8").replace("torch.tanh", "torch.sigmoid"), encoding="utf-8")
-    code, _, err = evaluate("parity", str(own_bundles["TwoInputs"]), "--factory", f"{changed}:TwoInputs")
+    code, _, err = evaluate("parity", str(own_bundles["TwoInputs"]), "--trust", "--factory", f"{changed}:TwoInputs")
     assert code == 2
     assert "own_networks.py:TwoInputs has sha256 " in err
     assert "give the file as it was, or export again" in err
@@ -188,13 +200,13 @@ def test_a_module_with_other_weights_fails(own_bundles: dict[str, Path], tmp_pat
 def test_quick_says_that_it_was_quick(own_bundles: dict[str, Path], evaluate: Evaluate, tmp_path: Path) -> None:
     path = tmp_path / "certificate.json"
     options = ("--factory", FACTORY, "--no-certificate", "--json", str(path))
-    code, out, _ = evaluate("parity", str(own_bundles["TwoInputs"]), "--quick", *options)
+    code, out, _ = evaluate("parity", str(own_bundles["TwoInputs"]), "--trust", "--quick", *options)
     assert code == 0
     assert "quick: few samples and batch sizes" in out
     quick = json.loads(path.read_text(encoding="utf-8"))
     assert quick["setting"]["mode"] == "quick"
     assert all(graph["optimized"] for graph in quick["graphs"])
-    assert evaluate("parity", str(own_bundles["TwoInputs"]), *options)[0] == 0
+    assert evaluate("parity", str(own_bundles["TwoInputs"]), "--trust", *options)[0] == 0
     full = json.loads(path.read_text(encoding="utf-8"))
     assert full["setting"]["mode"] == "full"
     assert len(full["graphs"][0]["comparisons"]) > len(quick["graphs"][0]["comparisons"])
@@ -215,7 +227,7 @@ def test_bench_takes_the_factory_and_shows_sizes(
 ) -> None:
     path = tmp_path / "bench.json"
     options = ("--factory", FACTORY, "--rounds", "2", "--batch-sizes", "2", "--json", str(path))
-    assert evaluate("bench", str(own_bundles["TwoInputs"]), *options)[0] == 0
+    assert evaluate("bench", str(own_bundles["TwoInputs"]), "--trust", *options)[0] == 0
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
     assert [row["runner"] for row in rows] == ["eager", *GRAPHS]
     for row in rows[1:]:
@@ -223,6 +235,6 @@ def test_bench_takes_the_factory_and_shows_sizes(
 
 
 def test_accuracy_without_labelled_samples_is_trouble(own_bundles: dict[str, Path], evaluate: Evaluate) -> None:
-    code, _, err = evaluate("accuracy", str(own_bundles["TwoInputs"]), "--factory", FACTORY)
+    code, _, err = evaluate("accuracy", str(own_bundles["TwoInputs"]), "--trust", "--factory", FACTORY)
     assert code == 2
     assert "has no recipe and carries no labelled samples, so there is nothing to measure accuracy on" in err
