@@ -62,7 +62,7 @@ def main(args: list[str] | None = None) -> int:
     print(f"bundle {out}  {draft.name}  sha256 {manifest.sha256[:16]}  {time.perf_counter() - start:.1f} s", flush=True)
     begun = time.perf_counter()
     certify = command.certify or ("none" if command.run else "quick")
-    code = _certify(out, certify, command.network.factory)
+    code = _certify(out, certify, command.network.factory, trust="exported-program" in command.formats)
     if certify != "none":
         now = time.perf_counter()
         listener.on_step(Step(name=f"certificate ({certify})", duration_s=now - begun))
@@ -89,9 +89,9 @@ def _draft(command: Export) -> tuple["Draft", tuple[str, ...]]:
     return draft, (f"the run was stopped after {training['epochs']} of {training['epochs_planned']} epochs",)
 
 
-def _certify(out: Path, certify: Certify, factory: str | None) -> int:
+def _certify(out: Path, certify: Certify, factory: str | None, *, trust: bool) -> int:
     """Have the bundle judged, by a process of its own: evaluate builds on export, never the other way round."""
-    options = ["--factory", factory] if factory else []
+    options = [*(["--factory", factory] if factory else []), *(["--trust"] if trust else [])]  # it was written here
     parity = ["parity", str(out), *options]
     if certify == "none":
         print(f"next   python -m evaluate {shlex.join(parity)}")

@@ -234,6 +234,18 @@ def test_the_reference_is_float64_where_forward_names_float32(here: Path) -> Non
     assert cell.weight_hh.dtype == torch.float32
 
 
+def test_an_exported_program_of_ones_own_is_judged_at_once(here: Path) -> None:
+    """Of a stranger's bundle, ``evaluate`` would refuse it."""
+    args = (
+        *("export", "--factory", "net.py:Rows", "--weights", own_files.save("Rows"), "--input", "features:float32[3]"),
+        *("--formats", "onnx", "exported-program"),
+    )
+    result = run_command(*args, cwd=here)
+    assert "graph.pt2 on torch CPU: pass" in result.stdout
+    result = run_command(*args, "--certify", "none", cwd=here)
+    assert "next   python -m evaluate parity bundles/rows --factory net.py:Rows --trust\n" in result.stdout
+
+
 def test_help_needs_no_torch() -> None:
     code = "import sys, export, export.__main__; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
