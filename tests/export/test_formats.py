@@ -2,6 +2,8 @@
 
 import io
 import zipfile
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 
 from export.errors import ExportError
 from export.formats import DEFAULT_FORMATS, FORMATS
+from export.graph_job import GraphFile
 from export.onnx_graph import GRAPH, open_graph, weights_path, write_graph
 from export.to_exported_program import load_exported_program
 from export.to_onnx import export_onnx
@@ -21,6 +24,7 @@ from serve.bundle import FileEntry
 from serve.onnx_runner import OnnxRunner
 from tests.export.graph_jobs import INPUTS, LABELS, OUTPUTS, ROWS, Small, before, job_of, write
 
+Written = Callable[[str], tuple[Path, tuple[GraphFile, ...]]]
 DERIVED = ("onnx-fp16", "onnx-int8", "triton")
 
 
@@ -56,26 +60,42 @@ def unpacked(content: bytes) -> list[bytes]:
         return [content, *(archive.read(name) for name in archive.namelist())]
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """Return the folder with one format and what it is made from, and the files listed; not to be changed."""
+
+    @cache
+    def written(name: str) -> tuple[Path, tuple[GraphFile, ...]]:
+        folder = tmp_path_factory.mktemp(name)
+        return folder, write(job_of(folder), *before(name))
+
+    return written
+
+
 @pytest.mark.parametrize("name", list(FORMATS))
-def test_the_same_module_is_the_same_bytes_twice_and_tells_no_place(name: str, tmp_path: Path) -> None:
-    for folder in ("one", "two"):
-        files = write(job_of(tmp_path / folder), *before(name))
-        assert all((tmp_path / folder / file.path).is_file() for file in files)
-        for file in files:
-            FileEntry(path=file.path, format=file.format, precision=file.precision, size_bytes=0, sha256="")
-    first, second = contents(tmp_path / "one"), contents(tmp_path / "two")
-    assert first == second
-    places = [str(place).encode() for place in (Path(torch.__file__).parents[1], Path.cwd(), Path.home(), tmp_path)]
+def test_the_same_module_is_the_same_bytes_twice_and_tells_no_place(
+    name: str, written: Written, tmp_path: Path
+) -> None:
+    folder, files = written(name)
+    for file in files:
+        assert (folder / file.path).is_file()
+        FileEntry(path=file.path, format=file.format, precision=file.precision, size_bytes=0, sha256="")
+    assert write(job_of(tmp_path), *before(name)) == files
+    first = contents(folder)
+    assert first == contents(tmp_path)
+    places = [
+        str(place).encode() for place in (Path(torch.__file__).parents[1], Path.cwd(), Path.home(), tmp_path, folder)
+    ]
     for path, content in first.items():
         for part in unpacked(content):
             assert not any(place in part for place in places), path
 
 
 @pytest.mark.parametrize("name", list(FORMATS))
-def test_nothing_is_left_over_besides_what_a_format_returns(name: str, tmp_path: Path) -> None:
+def test_nothing_is_left_over_besides_what_a_format_returns(name: str, written: Written) -> None:
+    folder, files = written(name)
     listed = {GRAPH} if name in DERIVED else set()
-    listed |= {file.path for file in write(job_of(tmp_path), *before(name))}
-    assert set(contents(tmp_path)) == listed
+    assert set(contents(folder)) == listed | {file.path for file in files}
 
 
 def test_a_changed_weight_changes_the_bytes_of_every_format(tmp_path: Path) -> None:
