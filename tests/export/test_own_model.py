@@ -54,6 +54,7 @@ def test_one_command_makes_a_certified_bundle(here: Path) -> None:
     )
     assert "the prefix 'module.' was taken off every name of the weights" in result.stderr
     assert "no samples were given, so the bundle proves itself on noise alone" in result.stderr
+    assert [line[:21] for line in result.stderr.splitlines()[-2:]] == ["  certificate (quick)", "  in all".ljust(21)]
     bundle = read_bundle(here / "bundles" / "net")
     manifest = bundle.manifest
     assert (manifest.name, manifest.task, manifest.labels) == ("net", "classification", ("pizza", "steak", "sushi"))
