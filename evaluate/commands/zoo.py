@@ -26,8 +26,8 @@ class Zoo:
     """Where a result per architecture stands; bundles are removed once they are judged."""
     page: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Markdown page of all results. Default: docs/zoo.md where all are asked for, else zoo.md in --out."""
-    side: int = 224
-    """Pixels of the pictures' sides."""
+    side: int | None = None
+    """Pixels of the pictures' sides. Default: 224 where an architecture is made for that, else 128."""
     seed: int = 0
     """Decides weights and pictures."""
     full: bool = False

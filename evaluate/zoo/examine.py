@@ -8,13 +8,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-import torchvision  # type: ignore[import-untyped]
+import msgspec
 
 from evaluate.certificate import Certificate, Comparison, GraphVerdict
 from evaluate.zoo.pictures import write_pictures
 from evaluate.zoo.result import Graph, Result, Settings
-from export.work import flops_per_row
+from evaluate.zoo.weights import Size, side_of
 from serve.bundle import CERTIFICATE, Bundle, decode_sealed, read_bundle
 from serve.parity import MAX_FACTOR, RMSE_FACTOR
 from train.revision import source_revision
@@ -43,16 +42,17 @@ def examine(name: str, folder: Path, *, settings: Settings) -> Result:
         folder: Where weights, bundle and the commands' output stand meanwhile; it is there.
         settings: Side of its pictures, seed, and how thorough the certificate is.
     """
+    side = settings.side or side_of(name)
     weights, labels, pictures, out = (folder / part for part in ("weights.pth", "labels.txt", "pictures", "bundle"))
     factory = f"torchvision.models:{name}"
     labels.write_text("\n".join(f"class {index}" for index in range(CLASSES)) + "\n", encoding="utf-8")
-    write_pictures(pictures, _PICTURES, side=settings.side, seed=settings.seed + 1)
-    made = _run(folder, "-m", "evaluate.zoo.weights", name, str(weights), str(settings.side), str(settings.seed))
+    write_pictures(pictures, _PICTURES, side=side, seed=settings.seed + 1)
+    made = _run(folder, "-m", "evaluate.zoo.weights", name, str(weights), str(side), str(settings.seed))
     exported = judged = None
     if made.code == 0:
-        size = f"image:uint8[{settings.side},{settings.side},3]"
+        specification = f"image:uint8[{side},{side},3]"
         exported = _run(
-            folder, "-m", "export", "--factory", factory, "--weights", str(weights), "--input", size,
+            folder, "-m", "export", "--factory", factory, "--weights", str(weights), "--input", specification,
             "--labels", str(labels), "--samples", str(pictures), "--out", str(out), "--certify", "none",
         )  # fmt: skip
     if exported is not None and exported.code == 0:
@@ -60,14 +60,15 @@ def examine(name: str, folder: Path, *, settings: Settings) -> Result:
         judged = _run(folder, "-m", "evaluate", "parity", str(out), "--factory", factory, *quick)
     bundle = read_bundle(out) if judged is not None and judged.code in {_HOLDS, _FAILS} else None
     ran = [step for step in (made, exported, judged) if step is not None]
-    parameters, flops = _size(name, settings.side)
+    size = msgspec.json.decode(made.last_words, type=Size) if made.code == 0 else Size(parameters=0, flops=0)
     return Result(
         name=name,
+        side=side,
         settings=settings,
         source_revision=source_revision(),
         machine=f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        parameters=parameters,
-        flops=flops,
+        parameters=size.parameters,
+        flops=size.flops,
         export_s=exported.duration_s if exported else 0.0,
         certify_s=judged.duration_s if judged else 0.0,
         peak_bytes=max(step.peak_bytes for step in ran[1:] or ran),
@@ -95,18 +96,6 @@ def _run(folder: Path, *arguments: str) -> _Ran:
         peak_bytes=usage.ru_maxrss * (1 if sys.platform == "darwin" else _KIB),
         last_words=lines[-1] if lines else "",
     )
-
-
-def _size(name: str, side: int) -> tuple[int, int]:
-    """Return how many numbers an architecture learns, and the operations of one row; without memory for either."""
-    with torch.device("meta"):
-        network = torchvision.models.get_model(name, weights=None, **_UNDRAWN.get(name, {})).eval()
-        flops = flops_per_row(network, (torch.empty(1, 3, side, side),))
-    return sum(parameter.numel() for parameter in network.parameters()), flops
-
-
-# of these two, torchvision draws the weights with a sampler that has no form for tensors without memory
-_UNDRAWN = {"googlenet": {"init_weights": False}, "inception_v3": {"init_weights": False}}
 
 
 def _graphs(bundle: Bundle) -> tuple[Graph, ...]:

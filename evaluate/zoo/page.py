@@ -44,7 +44,8 @@ def page(results: Sequence[Result], *, settings: Settings, of: int) -> str:
         "",
         f"**{len(passed)} of {of} architectures pass in every graph**; {len(results)} were examined, "
         f"in {hours:.1f} hours, with at most {peak / _GIB:.1f} GiB of memory.",
-        f"Pictures of {settings.side} x {settings.side} pixels; {settings.mode} certificates; seed {settings.seed}.",
+        f"{settings.mode.capitalize()} certificates; seed {settings.seed}. Pictures have 224 x 224 pixels where an",
+        "architecture is made for that, and 128 x 128 elsewhere, for speed: operators and weights are the same.",
         f"Versions: {', '.join(f'{name} {version}' for name, version in settings.versions.items())}.",
         *(f"Machine: {machine}." for machine in machines),
         f"Source: {', '.join(revisions)}.",
@@ -53,9 +54,9 @@ def page(results: Sequence[Result], *, settings: Settings, of: int) -> str:
         "multiples of PyTorch's own float32 error against float64; at most 3 and 6 pass ([the rule](parity.md)).",
         "Seconds are those of the whole commands, starting Python and importing torch included.",
         "",
-        "| architecture | parameters, M | GFLOP a row | ONNX, MiB | export, s | certificate, s | batches | ONNX rmse "
-        "| ONNX max | TorchScript rmse | TorchScript max | peak, GiB | verdict |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| architecture | pixels | parameters, M | GFLOP a row | ONNX, MiB | export, s | certificate, s | batches "
+        "| ONNX rmse | ONNX max | TorchScript rmse | TorchScript max | peak, GiB | verdict |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         *(_row(result) for result in results),
         "",
         *_failures([result for result in results if not result.passed]),
@@ -69,6 +70,7 @@ def _row(result: Result) -> str:
     sizes = sorted({size for graph in result.graphs for size in graph.batch_sizes})
     cells = (
         f"`{result.name}`",
+        str(result.side),
         f"{result.parameters / 1e6:.1f}",
         f"{result.flops / _GIGA:.2f}",
         f"{onnx[0].size_bytes / _MIB:.0f}" if onnx else "",

@@ -39,9 +39,12 @@ class Graph:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What decides a result, beside this project's own source; a result of other settings is made anew."""
+    """What decides a result, beside this project's own source; a result of other settings is made anew.
 
-    side: int
+    ``side`` is that of all pictures, in pixels, or None where each architecture has its own.
+    """
+
+    side: int | None
     mode: Mode
     seed: int
     versions: dict[str, str]
@@ -53,6 +56,7 @@ class Result:
 
     Attributes:
         name: torchvision's.
+        side: Pixels of its pictures' sides.
         settings: What it was made with.
         source_revision: Of the checkout, or None outside one.
         machine: What it ran on.
@@ -66,6 +70,7 @@ class Result:
     """
 
     name: str
+    side: int
     settings: Settings
     source_revision: str | None
     machine: str
@@ -83,7 +88,7 @@ class Result:
         return self.failure is None and bool(self.graphs) and all(graph.verdict == "pass" for graph in self.graphs)
 
 
-def current_settings(*, side: int, full: bool, seed: int) -> Settings:
+def current_settings(*, side: int | None, full: bool, seed: int) -> Settings:
     """Return the settings of a run that starts now."""
     return Settings(
         side=side,

@@ -8,7 +8,7 @@ from pathlib import Path
 from evaluate.zoo.examine import examine
 from evaluate.zoo.page import write_page
 from evaluate.zoo.result import Result, Settings, read_result, write_result
-from evaluate.zoo.weights import architectures
+from evaluate.zoo.weights import architectures, smallest_first
 
 
 class ZooError(ValueError):
@@ -50,7 +50,7 @@ def examine_all(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ZooError(f"{folder} cannot be made ({error.strerror}), but results stand there; give --out") from error
-    chosen = tuple(names) or known
+    chosen = tuple(names) or smallest_first(known)
     for index, name in enumerate(chosen):
         on_start(name, index, len(chosen))
         result = None if again else read_result(folder, name)

@@ -9,24 +9,51 @@ constant is drawn anew here, and batch normalisation measures its statistics on 
 
 import math
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 import torchvision  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
 from evaluate.zoo.pictures import draw_pictures
+from export.work import flops_per_row
 
 _PICTURES = 8
+_SIDE = 128
+_FIXED_SIDE = 224
+# positions are learnt, or windows must fit, or the last pooling would have to enlarge
+_FIXED = ("vit", "maxvit", "vgg", "alexnet")
 _BIAS = 0.02
 _SCALE = 0.1
 _LAYER_SCALE = (0.1, 0.5)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How many numbers a network learns, and the operations of one row."""
+
+    parameters: int
+    flops: int
+
+
 def architectures() -> tuple[str, ...]:
     """Return the names of all of torchvision's classification architectures."""
     return tuple(torchvision.models.list_models(module=torchvision.models))
+
+
+def smallest_first(names: Sequence[str]) -> tuple[str, ...]:
+    """Sort architectures by the operations that torchvision states for them."""
+    weights = torchvision.models.get_model_weights
+    return tuple(sorted(names, key=lambda name: weights(name).DEFAULT.meta["_ops"]))
+
+
+def side_of(name: str) -> int:
+    """Return the pixels of the pictures' sides: 224 where an architecture is made for that, else less, for speed."""
+    return _FIXED_SIDE if name.startswith(_FIXED) else _SIDE
 
 
 def build(name: str, *, side: int, seed: int) -> nn.Module:
@@ -80,8 +107,14 @@ def _measure_statistics(network: nn.Module, pictures: np.ndarray) -> None:
 
 
 def main(name: str, file: str, side: str, seed: str) -> None:
-    """Write the weights of an architecture."""
-    torch.save(build(name, side=int(side), seed=int(seed)).state_dict(), Path(file))
+    """Write the weights of an architecture, and print its size as JSON."""
+    network = build(name, side=int(side), seed=int(seed))
+    torch.save(network.state_dict(), Path(file))
+    size = Size(
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        flops=flops_per_row(network, (torch.zeros(1, 3, int(side), int(side)),)),
+    )
+    sys.stdout.write(msgspec.json.encode(size).decode() + "\n")
 
 
 if __name__ == "__main__":

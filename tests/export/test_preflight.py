@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from export.deployable import output_specs, wrap
 from export.errors import ExportError
+from export.observe import observe
 from export.preflight import preflight
 from export.write import Draft
 from serve.bundle import Provenance, TensorSpec
@@ -304,15 +305,6 @@ PASSING = [
     pytest.param(
         lambda: Net(lambda n, x: n.layer(x.view(-1, 2, 4)).flatten(1), layer=transformer_layer()), id="attention"
     ),
-    pytest.param(
-        lambda: Net(
-            lambda n, x: n.down(n.attend(*[n.up(x).view(-1, 50, 64)] * 3, need_weights=False)[0].flatten(1)),
-            up=nn.Linear(8, 3200),
-            attend=nn.MultiheadAttention(64, 4, batch_first=True),
-            down=nn.Linear(3200, 8),
-        ),
-        id="attention in one piece",
-    ),
     pytest.param(lambda: WithBuffer(lambda n, x: x * n.kept, torch.rand(8)), id="constant in a buffer"),
     pytest.param(
         lambda: WithBuffer(lambda n, x: x * n.kept, torch.arange(8.0), persistent=False), id="buffer made anew"
@@ -341,6 +333,29 @@ def test_the_right_twin_passes_without_a_word(build: Callable[[], nn.Module], an
     findings = preflight(draft_of(build, anew=anew))
     assert findings.notes == ()
     assert findings.row_independent
+
+
+def attention(seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return Net(
+        lambda n, x: n.down(n.attend(*[n.up(x).view(-1, 50, 64)] * 3, need_weights=False)[0].flatten(1)),
+        up=nn.Linear(8, 3200),
+        attend=nn.MultiheadAttention(64, 4, batch_first=True),
+        down=nn.Linear(3200, 8),
+    ).eval()
+
+
+def test_attention_passes_although_torch_rounds_it_otherwise_when_it_is_watched() -> None:
+    rows = torch.randn(2, 4)
+    with torch.no_grad():
+        unlike = [
+            seed
+            for seed in range(8)
+            if not torch.equal(attention(seed)(rows), observe(attention(seed), (rows,)).outputs)
+        ]
+    assert unlike
+    for seed in unlike:
+        assert preflight(draft_of(lambda seed=seed: attention(seed))).notes == ()
 
 
 @pytest.mark.parametrize("name", list(BLOCKS))
