@@ -40,9 +40,10 @@ def main(args: list[str] | None = None) -> int:
         check_flags(command)
         source = command.run or command.network.factory
         with progress:
-            with listener.step("torch loaded", "loading torch"):
+            with listener.step("network read, torch loaded", "loading torch"):
                 from export.write import write_bundle
-            with listener.step("network read", f"reading {source}"):
+
+                listener.on_start(f"reading {source}")
                 draft, notes = _draft(command)
             out = command.out or Path("bundles") / draft.name
             progress.say(f"exporting {source} to {out}")
