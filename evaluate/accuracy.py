@@ -1,4 +1,4 @@
-"""How right every graph is on the recipe's test split, beside eager: accuracy, or errors of a regression."""
+"""How right every graph is where the truth is known, beside eager: accuracy, or errors of a regression."""
 
 import time
 from dataclasses import dataclass
@@ -11,19 +11,15 @@ from torch import nn
 
 from evaluate.compare import decide, decision_margin, interval
 from evaluate.eager import eager_of
-from evaluate.inputs import Arrays, take
+from evaluate.labelled import labelled_samples
 from evaluate.reduced import PairedDrop, paired_drop
 from evaluate.runners import RUN_ERRORS, candidates, weights_bytes
-from evaluate.source import check_dataset, folder_of, golden_of
 from export.factory import Factory
-from export.folder_record import recorded_folder
 from export.module_runner import run_batches
 from serve.bundle import Bundle, BundleError
 from serve.devices import Choice
 from serve.parity import numeric_parity
 from serve.runner import Runner
-from train.data import load_dataset
-from train.recipes.registry import find_recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +54,27 @@ class GraphAccuracy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TargetErrors:
+    """How far the predictions of one target are from the true values, in its own unit.
+
+    Attributes:
+        target: Its name.
+        mean_absolute_error: Mean of |prediction - target|.
+        root_mean_squared_error: Root of the mean square.
+        r2: Share of the target's variance that is explained, at most 1; None where it does not vary.
+        max_absolute_error: The greatest.
+    """
+
+    target: str
+    mean_absolute_error: float
+    root_mean_squared_error: float
+    r2: float | None
+    max_absolute_error: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GraphErrors:
-    """How far one graph's predictions are from the true values, in the target's own unit.
+    """How far one graph's predictions are from the true values: of all targets together, and of each.
 
     Attributes:
         graph: File name, or ``eager``.
@@ -71,6 +86,7 @@ class GraphErrors:
         max_difference_to_eager: Greatest difference to eager's float32 prediction; None for eager itself.
         duration_s: Seconds for all rows.
         size_bytes: Size of the graph's file; of eager, of its weights.
+        targets: An entry for each target.
     """
 
     graph: str
@@ -82,6 +98,7 @@ class GraphErrors:
     max_difference_to_eager: float | None
     duration_s: float
     size_bytes: int
+    targets: tuple[TargetErrors, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,21 +126,21 @@ def measure_accuracy(
     bundle: Bundle,
     *,
     data_root: Path,
+    samples: Path | None = None,
     provider: Choice = "auto",
     factory: Factory | None = None,
     module: nn.Module | None = None,
 ) -> Accuracy:
-    """Run the whole test split through the eager module and every graph.
-
-    A bundle without a recipe is measured on the labelled samples that it carries, as few as they are; one of a folder
-    of images on all that were held out, where the folder is here as it was.
+    """Run all samples whose truth is known through the eager module and every graph; see `labelled_samples`.
 
     Raises:
         DataError: the data is not there.
         BundleError: the bundle was trained on other data, carries no labels, or one of its graphs does not run.
+        ExportError: the samples that are given are not what the network takes, or nothing says what is true of them.
     """
     manifest = bundle.manifest
-    inputs, targets, data, notes_accuracy = _labelled(bundle, data_root)
+    labelled = labelled_samples(bundle, data_root=data_root, samples=samples)
+    inputs, truth = labelled.inputs, labelled.truth
     decisive = "prediction" if manifest.task == "regression" else "logits"
     eager, _ = eager_of(bundle, factory=factory, module=module)
 
@@ -148,40 +165,11 @@ def measure_accuracy(
     return Accuracy(
         name=manifest.name,
         bundle_sha256=manifest.sha256,
-        data=data,
-        notes_accuracy=notes_accuracy,
-        graphs=() if regression else tuple(_accuracy(o, outcomes[0], reference, targets) for o in outcomes),
-        errors=tuple(_errors(o, outcomes[0], targets) for o in outcomes) if regression else (),
+        data=labelled.source,
+        notes_accuracy=labelled.notes_accuracy,
+        graphs=() if regression else tuple(_accuracy(o, outcomes[0], reference, truth) for o in outcomes),
+        errors=tuple(_errors(o, outcomes[0], truth, manifest.labels) for o in outcomes) if regression else (),
     )
-
-
-def _labelled(bundle: Bundle, data_root: Path) -> tuple[Arrays, NDArray[Any], str, float | None]:
-    """Return inputs, true classes or values, where they are from, and what the source notes print."""
-    manifest = bundle.manifest
-    name = manifest.provenance.recipe
-    if name is not None:
-        recipe = find_recipe(name)
-        dataset = load_dataset(recipe, data_root, download=False)
-        check_dataset(bundle, dataset, data_root)
-        rows = dataset.test.inputs
-        data = f"{len(rows)} test samples of {recipe.data}"
-        return {manifest.inputs[0].name: rows}, dataset.test.targets, data, recipe.notes_accuracy
-    folder = folder_of(bundle, data_root)
-    if folder is not None:
-        data = f"{len(folder.test)} test samples of folder {folder.name}"
-        return {manifest.inputs[0].name: folder.test.inputs}, folder.test.targets, data, None
-    why = "it has no recipe"
-    if recorded_folder(manifest) is not None:
-        why = f"folder {manifest.provenance.dataset} as it was trained on is not here"
-    golden = golden_of(bundle)
-    known = (golden.kind == "held-out") & (golden.class_index >= 0)
-    if "classification" not in manifest.task or not known.any():
-        raise BundleError(
-            f"{bundle.path} has no recipe and carries no labelled samples, so there is nothing to measure accuracy on; "
-            "export it with --samples that have labels"
-        )
-    data = f"the bundle's own {int(known.sum())} labelled samples, because {why}"
-    return take(golden.inputs, known), golden.class_index[known], data, None
 
 
 def _accuracy(
@@ -207,17 +195,32 @@ def _accuracy(
     )
 
 
-def _errors(outcome: _Outcome, eager: _Outcome, targets: NDArray[np.float32]) -> GraphErrors:
-    error = outcome.outputs.astype(np.float64) - targets
+def _errors(outcome: _Outcome, eager: _Outcome, truth: NDArray[Any], names: tuple[str, ...]) -> GraphErrors:
+    error = outcome.outputs.astype(np.float64) - truth
     difference = np.abs(outcome.outputs.astype(np.float64) - eager.outputs).max()
     return GraphErrors(
         graph=outcome.graph,
         provider=outcome.provider,
-        rows=len(targets),
+        rows=len(truth),
         mean_absolute_error=float(np.abs(error).mean()),
         root_mean_squared_error=float(np.sqrt(np.mean(np.square(error)))),
         max_absolute_error=float(np.abs(error).max()),
         max_difference_to_eager=None if outcome is eager else float(difference),
         duration_s=outcome.duration_s,
         size_bytes=outcome.size_bytes,
+        targets=tuple(
+            _target_errors(name, error[:, index], truth[:, index].astype(np.float64))
+            for index, name in enumerate(names)
+        ),
+    )
+
+
+def _target_errors(name: str, error: NDArray[np.float64], truth: NDArray[np.float64]) -> TargetErrors:
+    squares, spread = float(np.square(error).sum()), float(np.square(truth - truth.mean()).sum())
+    return TargetErrors(
+        target=name,
+        mean_absolute_error=float(np.abs(error).mean()),
+        root_mean_squared_error=float(np.sqrt(np.mean(np.square(error)))),
+        r2=1 - squares / spread if spread > 0 else None,
+        max_absolute_error=float(np.abs(error).max()),
     )

@@ -86,20 +86,29 @@ def print_accuracy(accuracy: Accuracy, console: Console) -> None:
     table.add_column("graph")
     table.add_column("provider")
     if accuracy.errors:
-        for column in ("size", "mean |error|", "rms error", "max |error|", "max difference to eager", "seconds"):
+        table.add_column("target")
+        for column in ("rows", "mean |error|", "rms error", "R2", "max |error|"):
+            table.add_column(column, justify="right")
+        for column in ("max difference\nto eager", "size", "seconds"):
             table.add_column(column, justify="right")
         for errors in accuracy.errors:
             difference = errors.max_difference_to_eager
-            table.add_row(
-                errors.graph,
-                short(errors.provider),
-                size(errors.size_bytes),
-                f"{errors.mean_absolute_error:.6g}",
-                f"{errors.root_mean_squared_error:.6g}",
-                f"{errors.max_absolute_error:.6g}",
-                "" if difference is None else f"{difference:.3g}",
-                f"{errors.duration_s:.2f}",
-            )
+            of_graph = ("" if difference is None else f"{difference:.3g}", size(errors.size_bytes))
+            for index, target in enumerate(errors.targets):
+                first, last = index == 0, index == len(errors.targets) - 1
+                table.add_row(
+                    errors.graph if first else "",
+                    short(errors.provider) if first else "",
+                    target.target,
+                    str(errors.rows),
+                    f"{target.mean_absolute_error:.6g}",
+                    f"{target.root_mean_squared_error:.6g}",
+                    "-" if target.r2 is None else f"{target.r2:.4f}",
+                    f"{target.max_absolute_error:.6g}",
+                    *(of_graph if first else ("", "")),
+                    f"{errors.duration_s:.2f}" if first else "",
+                    end_section=last and len(errors.targets) > 1,
+                )
     else:
         titles = (
             "size",
@@ -211,10 +220,10 @@ def _summary(graph: GraphVerdict) -> str:
         return f"{graph.verdict}, {graph.reason}"
     held_out = graph.comparisons[0]
     if held_out.flips is None:
-        what = f"{held_out.rows} {held_out.input_set}"
+        what = f"{held_out.rows} rows of {held_out.input_set}"
         return f"pass, greatest error {held_out.max_error:.3g} in {what}, in the unit of {held_out.output}"
     share, bound = held_out.unflippable_share or 0.0, held_out.flip_rate_upper_95 or 0.0
     return (
-        f"pass, {held_out.flips} flips in {held_out.rows} {held_out.input_set} "
+        f"pass, {held_out.flips} flips in {held_out.rows} rows of {held_out.input_set} "
         f"(at 95 % confidence below {100 * bound:.2f} %), {100 * share:.2f} % of them certified unflippable"
     )

@@ -13,6 +13,7 @@ from export.errors import ExportError
 from export.golden_inputs import CALIBRATION_ROWS, HELD_OUT_ROWS
 from export.own_inputs import OwnInputs
 from serve.batch_source import SourceError
+from serve.bundle import Feature
 from serve.preprocess import ImageError, prepare_bytes
 from serve.table import TableError, check_columns, encode_columns, refuse_errors
 from serve.table_file import read_pieces
@@ -47,8 +48,8 @@ class Samples:
         return digest.hexdigest()
 
 
-def read_samples(path: Path, inputs: OwnInputs, labels: tuple[str, ...]) -> Samples:
-    """Read at most `MAX_ROWS` samples, always the same ones.
+def read_samples(path: Path, inputs: OwnInputs, labels: tuple[str, ...], *, most: int | None = MAX_ROWS) -> Samples:
+    """Read samples: at most so many, always the same ones; or all, in their order.
 
     Raises:
         ExportError: there are none, or they are not what the network takes.
@@ -57,16 +58,46 @@ def read_samples(path: Path, inputs: OwnInputs, labels: tuple[str, ...]) -> Samp
         raise ExportError(f"--samples {path} does not exist, but a folder of images, a table or an .npz was expected")
     kind = "images" if inputs.preprocessing else "a table" if inputs.features else "tensors"
     if path.suffix == ".npz" and path.is_file():
-        return _arrays(path, inputs, labels)
+        return _arrays(path, inputs, labels, most)
     if inputs.preprocessing is not None and path.is_dir():
-        return _images(path, inputs, labels)
+        return _images(path, inputs, labels, most)
     if inputs.features and path.suffix.lower() in {".csv", ".parquet"}:
-        return _table(path, inputs, labels)
+        return _table(path, inputs, labels, most)
     other = {"images": "a folder of images, or ", "a table": "a .csv or .parquet file, or ", "tensors": ""}[kind]
     raise ExportError(f"--samples is {path}, but the network takes {kind}; give {other}an .npz with an array per input")
 
 
-def _images(folder: Path, inputs: OwnInputs, labels: tuple[str, ...]) -> Samples:
+def read_values(path: Path, names: Sequence[str]) -> NDArray[np.float64]:
+    """Read the true values of a regression: a column, or array, of that name for each target, ``(rows, targets)``.
+
+    Raises:
+        ExportError: one is not there, or is not a finite number in every row.
+    """
+    if path.suffix == ".npz":
+        columns = {name: values.tolist() for name, values in _load(path).items() if name in names and values.ndim == 1}
+        found = list(columns)
+    elif path.suffix.lower() in {".csv", ".parquet"}:
+        columns, found = _columns(path, names)
+    else:
+        raise ExportError(f"--samples {path} has no true values, but a regression is measured against those; give .npz")
+    absent = [name for name in names if name not in columns]
+    if absent:
+        raise ExportError(
+            f"--samples {path} has no {absent[0]}, but {_some(found) or 'nothing'}; a regression is measured against "
+            "true values, so give a column, or an array of one dimension, named after each target"
+        )
+    rows = {len(values) for values in columns.values()}
+    if len(rows) > 1:
+        raise ExportError(f"--samples {path} has {sorted(rows)} true values, but as many for each target were expected")
+    try:
+        values, errors = encode_columns(columns, [Feature(name=name) for name in names])
+        refuse_errors(errors)
+    except TableError as error:
+        raise ExportError(f"--samples {path}: {error}") from error
+    return values.astype(np.float64)
+
+
+def _images(folder: Path, inputs: OwnInputs, labels: tuple[str, ...], most: int | None) -> Samples:
     if inputs.preprocessing is None:
         raise ValueError("images need a preprocessing")
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
@@ -74,7 +105,7 @@ def _images(folder: Path, inputs: OwnInputs, labels: tuple[str, ...]) -> Samples
         raise ExportError(
             f"--samples {folder} holds no images, but at least one was expected, in it or its sub-folders"
         )
-    chosen = [files[index] for index in _choose(len(files))]
+    chosen = [files[index] for index in _choose(len(files), most)]
     images = []
     for path in chosen:
         try:
@@ -93,31 +124,21 @@ def _images(folder: Path, inputs: OwnInputs, labels: tuple[str, ...]) -> Samples
     )
 
 
-def _table(path: Path, inputs: OwnInputs, labels: tuple[str, ...]) -> Samples:
-    columns: dict[str, list[object]] = {}
+def _table(path: Path, inputs: OwnInputs, labels: tuple[str, ...], most: int | None) -> Samples:
+    columns, names = _columns(path, [*(feature.name for feature in inputs.features), LABEL])
     try:
-        schema, pieces = read_pieces(path)
-        check_columns(schema.names, inputs.features)
-        wanted = [*(feature.name for feature in inputs.features), *([LABEL] if LABEL in schema.names else [])]
-        columns = {name: [] for name in wanted}
-        for piece in pieces:
-            for name in wanted:
-                columns[name].extend(piece.column(schema.names.index(name)).to_pylist())
+        check_columns(names, inputs.features)
         values, errors = encode_columns(columns, inputs.features)
         refuse_errors(errors)
-    except (SourceError, TableError) as error:
+    except TableError as error:
         raise ExportError(f"--samples {path}: {error}") from error
     if not len(values):
         raise ExportError(f"--samples {path} has no rows, but at least one was expected")
-    return _chosen({inputs.specs[0].name: values}, _classes(columns.get(LABEL), len(values), labels), path.stem)
+    return _chosen({inputs.specs[0].name: values}, _classes(columns.get(LABEL), len(values), labels), path.stem, most)
 
 
-def _arrays(path: Path, inputs: OwnInputs, labels: tuple[str, ...]) -> Samples:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise ExportError(f"--samples {path} cannot be read ({error}), but an .npz of arrays was expected") from error
+def _arrays(path: Path, inputs: OwnInputs, labels: tuple[str, ...], most: int | None) -> Samples:
+    arrays = _load(path)
     found = {}
     for spec in inputs.specs:
         if spec.name not in arrays:
@@ -136,7 +157,28 @@ def _arrays(path: Path, inputs: OwnInputs, labels: tuple[str, ...]) -> Samples:
     if len(rows) != 1 or not rows - {0}:
         raise ExportError(f"--samples {path} has {sorted(rows)} rows, but all inputs must have the same, at least one")
     given = arrays[LABEL].tolist() if LABEL in arrays else None
-    return _chosen(found, _classes(given, rows.pop(), labels), path.stem)
+    return _chosen(found, _classes(given, rows.pop(), labels), path.stem, most)
+
+
+def _load(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise ExportError(f"--samples {path} cannot be read ({error}), but an .npz of arrays was expected") from error
+
+
+def _columns(path: Path, names: Sequence[str]) -> tuple[dict[str, list[object]], list[str]]:
+    """Return those columns of a table that are there, and the names of all."""
+    try:
+        schema, pieces = read_pieces(path)
+        columns: dict[str, list[object]] = {name: [] for name in names if name in schema.names}
+        for piece in pieces:
+            for name, values in columns.items():
+                values.extend(piece.column(schema.names.index(name)).to_pylist())
+    except SourceError as error:
+        raise ExportError(f"--samples {path}: {error}") from error
+    return columns, list(schema.names)
 
 
 def _classes(given: Sequence[object] | None, rows: int, labels: tuple[str, ...]) -> NDArray[np.int64]:
@@ -154,8 +196,8 @@ def _classes(given: Sequence[object] | None, rows: int, labels: tuple[str, ...])
     return np.asarray([known[str(value)] for value in given], dtype=np.int64)
 
 
-def _chosen(inputs: Mapping[str, NDArray[Any]], class_index: NDArray[np.int64], name: str) -> Samples:
-    rows = _choose(len(class_index))
+def _chosen(inputs: Mapping[str, NDArray[Any]], class_index: NDArray[np.int64], name: str, most: int | None) -> Samples:
+    rows = _choose(len(class_index), most)
     return Samples(
         inputs={key: np.ascontiguousarray(values[rows]) for key, values in inputs.items()},
         class_index=class_index[rows],
@@ -163,8 +205,8 @@ def _chosen(inputs: Mapping[str, NDArray[Any]], class_index: NDArray[np.int64], 
     )
 
 
-def _choose(rows: int) -> NDArray[np.int64]:
-    return np.sort(np.random.default_rng(_SEED).permutation(rows)[:MAX_ROWS])
+def _choose(rows: int, most: int | None) -> NDArray[np.int64]:
+    return np.sort(np.random.default_rng(_SEED).permutation(rows)[:most])
 
 
 def _some(names: Sequence[str]) -> str:
