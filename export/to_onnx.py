@@ -59,7 +59,7 @@ def export_onnx(
         ExportError: the exporter refuses the module, or wrote a graph that differs from what was asked: a frozen batch
             size, another name, shape, dtype or operator set.
     """
-    program = _call_exporter(module, examples, inputs=inputs, outputs=outputs, opset=opset)
+    program = call_exporter(module, examples, inputs=inputs, outputs=outputs, opset=opset)
     model = encode_graph(program.model, path, inline_bytes=inline_bytes)
     check_same_opset(model, opset)
     _name_batch(model)
@@ -105,7 +105,7 @@ def _check_valid(path: Path, opset: int) -> None:
         ) from error
 
 
-def _call_exporter(
+def call_exporter(
     module: nn.Module,
     examples: tuple[Tensor, ...],
     *,
@@ -113,6 +113,11 @@ def _call_exporter(
     outputs: tuple[TensorSpec, ...],
     opset: int | None,
 ) -> torch.onnx.ONNXProgram:
+    """Call the exporter; what it returns holds the captured program, too, whose operations the graph's nodes name.
+
+    Raises:
+        ExportError: the exporter refuses the module.
+    """
     try:
         with quiet():
             program = torch.onnx.export(

@@ -69,7 +69,7 @@ class OnnxRunner:
         weights: Mapping[str, bytes] | None = None,
     ) -> None:
         self.provider: Provider = provider
-        self._session = _open_session(
+        self._session = open_session(
             graph, name=name, provider=provider, threads=threads, optimized=optimized, weights=weights or {}
         )
         _check_signature(self._session.get_inputs(), inputs, f"{name} takes input")
@@ -126,7 +126,7 @@ def open_runner(
         return open_on("CPUExecutionProvider"), f"not on {provider}: {error}"
 
 
-def _open_session(
+def open_session(
     graph: bytes,
     *,
     name: str,
@@ -135,6 +135,12 @@ def _open_session(
     optimized: bool,
     weights: Mapping[str, bytes],
 ) -> Any:  # noqa: ANN401 - untyped library
+    """Open a session as `OnnxRunner` does, which says what the arguments are.
+
+    Raises:
+        BundleError: the bytes are no graph that ONNX Runtime runs.
+        ProviderError: the session was not created on the provider.
+    """
     options = ort.SessionOptions()
     if not optimized:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
