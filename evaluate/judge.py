@@ -87,7 +87,7 @@ def certify(
     everything = all_held_out(bundle, golden, dataset_of(bundle, data_root))
     plan = _plan(manifest, everything, eager, samples=samples, quick=quick)
     held_out = some_of(everything, samples=plan.samples, seed=seed)
-    truths, skipped = _truths(manifest, golden, held_out, eager, plan=plan, seed=seed, on_step=on_step)
+    truths, skipped = truths_of(manifest, golden, held_out, eager, plan=plan, seed=seed, on_step=on_step)
     real = None
     reduced = any(entry.precision not in {None, "float32"} for entry in manifest.files)
     if "classification" in manifest.task and reduced:
@@ -124,7 +124,7 @@ def _manifest_checks(manifest: Manifest) -> tuple[Check, ...]:
     return (label_check(manifest.labels, recipe.labels), *structure_checks(manifest, recipe))
 
 
-def _truths(
+def truths_of(
     manifest: Manifest,
     golden: Golden,
     held_out: HeldOut,
@@ -132,7 +132,7 @@ def _truths(
     *,
     plan: Plan,
     seed: int,
-    on_step: Callable[[str], None],
+    on_step: Callable[[str], None] = lambda _: None,
 ) -> tuple[list[Truth], tuple[str, ...]]:
     """Run every input set through the eager module, and return the sentences that say what proves nothing."""
     on_step("making input sets")
