@@ -1,12 +1,11 @@
 """The certificate: what was compared with what, and the verdict. Records and writing; nothing is judged here."""
 
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from serve.bundle import CERTIFICATE, Precision, encode_sealed
+from train.whole_file import write_whole
 
 Verdict = Literal["pass", "fail", "unproven"]
 Mode = Literal["full", "quick"]
@@ -193,14 +192,5 @@ class Certificate:
 def write_certificate(certificate: Certificate, directory: Path) -> Path:
     """Write `certificate.json` into a bundle, whole or not at all, and return its path."""
     target = directory / CERTIFICATE
-    handle, temporary = tempfile.mkstemp(prefix=f".{CERTIFICATE}.", dir=directory)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(encode_sealed(certificate))
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(target)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    write_whole(target, encode_sealed(certificate))
     return target

@@ -25,6 +25,7 @@ from serve.signing import (
     key_hint,
     signed_bytes,
 )
+from train.whole_file import write_whole
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -82,12 +83,8 @@ def sign_bundle(path: Path, private_key: Path) -> Path:
             "signatures": [{"sig": base64.b64encode(signature).decode(), "keyid": ""}],
         },
     }
-    target, temporary = path / SIGNATURE, path / f".{SIGNATURE}.new"
-    try:
-        temporary.write_text(json.dumps(document), encoding="utf-8")
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    target = path / SIGNATURE
+    write_whole(target, json.dumps(document).encode())
     return target
 
 

@@ -1,8 +1,9 @@
 """What every picture is: a PNG, and the same in words."""
 
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from train.whole_file import write_whole
 
 SUFFIX = ".png"
 
@@ -38,11 +39,7 @@ class Picture:
         path = Path(path)
         check_name(path)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as folder:
-                fresh = Path(folder) / path.name
-                fresh.write_bytes(self.png)
-                fresh.replace(path)
+            write_whole(path, self.png)
         except OSError as error:
             reason = error.strerror or error
             raise PictureError(

@@ -19,8 +19,8 @@ from train.reproduction.result import (
     read_result,
     recipe_digest,
     source_digest,
+    write_file,
     write_result,
-    write_whole,
 )
 from train.reproduction.worked import work_out
 from train.run import RunError
@@ -87,5 +87,5 @@ def write_report(path: Path, judged: Sequence[Judged]) -> bool:
         ResultError: it cannot be written.
     """
     worked = work_out()
-    write_whole(path, write_page(judged, worked).encode())
+    write_file(path, write_page(judged, worked).encode())
     return all(judge(figure, worked).verdict != "missed" for figure in EXAMPLES)

@@ -1,8 +1,6 @@
 """What came of one recipe, as a file: written whole, and good for as long as the recipe and the source are the same."""
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from train.recipes.recipe import Recipe
+from train.whole_file import write_whole
 
 PACKAGES = ("serve", "train", "export", "evaluate")
 # These judge and show what was measured; changing them makes nothing that was measured another thing.
@@ -126,26 +125,16 @@ def write_result(path: Path, result: Result) -> None:
     Raises:
         ResultError: it cannot be written.
     """
-    write_whole(path, msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
+    write_file(path, msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file under another name beside its own, then rename it.
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all.
 
     Raises:
         ResultError: it cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            temporary = Path(name)
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        write_whole(path, content)
     except OSError as error:
         raise ResultError(f"{path} cannot be written ({error.strerror}); free the place or give another") from error

@@ -11,9 +11,10 @@ import msgspec
 
 from train.studies.registry import StudyError
 from train.studies.result import PLOT, StudyResult
+from train.whole_file import leftover_prefix, write_whole
 
 RECORD = "result.json"
-FILES = {RECORD, PLOT, f".{RECORD}.partial", f".{PLOT}.partial"}
+FILES = (RECORD, PLOT)
 PACKAGE = Path(__file__).parents[1]
 
 
@@ -75,7 +76,9 @@ def check_out(folder: Path) -> None:
     """
     check_folder(folder)
     if folder.is_dir():
-        stray = sorted({entry.name for entry in folder.iterdir()} - FILES)
+        left = tuple(leftover_prefix(name) for name in FILES)
+        names = {entry.name for entry in folder.iterdir()}
+        stray = sorted(name for name in names - {*FILES} if not name.startswith(left))
         if stray:
             raise StudyError(f"{folder} holds {stray[0]}, which is no part of a study; give another --out")
 
@@ -95,10 +98,8 @@ def read_load() -> float:
 
 def write_record(record: Record, folder: Path) -> Path:
     """Write a record whole into a folder, which is made where it is missing, and return its path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path, partial = folder / RECORD, folder / f".{RECORD}.partial"
-    partial.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=1))
-    partial.replace(path)
+    path = folder / RECORD
+    write_whole(path, msgspec.json.format(msgspec.json.encode(record), indent=1))
     return path
 
 

@@ -11,6 +11,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from train.whole_file import write_whole
+
 Verdict = Literal["holds", "holds in part", "does not hold"]
 Cell = str | int | float
 PLOT = "plot.png"
@@ -172,8 +174,6 @@ def draw_png(result: StudyResult) -> bytes:
 
 def write_plot(result: StudyResult, folder: Path) -> Path:
     """Write the plot into a folder, which is made where it is missing, and return its path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path, partial = folder / PLOT, folder / f".{PLOT}.partial"
-    partial.write_bytes(draw_png(result))
-    partial.replace(path)
+    path = folder / PLOT
+    write_whole(path, draw_png(result))
     return path
