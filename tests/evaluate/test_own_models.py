@@ -7,16 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from altered import change_manifest, copy_bundle, replace_file
+from altered import change_manifest, copy_bundle
 from own_bundles import NETWORKS, trained, write_own_bundle
+from spoilers import leave_dropout_on, plant, scale_one_weight, swap_outputs, zero_one_bias
 from torch import nn
 
 from evaluate.judge import certify
-from export.deployable import rebuild
 from export.factory import load_factory
-from export.to_exported_program import export_program
-from export.to_onnx import export_onnx
-from export.to_torchscript import export_torchscript
 from serve.bundle import read_bundle
 
 Evaluate = Callable[..., tuple[int, str, str]]
@@ -30,49 +27,10 @@ def wrong_own(own_bundles: dict[str, Path], tmp_path: Path) -> Path:
     return copy_bundle(own_bundles["TwoInputs"], tmp_path / "wrong")
 
 
-def plant(bundle: Path, graph: str, spoil: Callable[[nn.Module], None], tmp_path: Path) -> None:
-    """Export a spoilt module in place of one graph."""
-    checked = read_bundle(bundle)
-    module = rebuild(checked, factory=load_factory(FACTORY))
-    spoil(module)
-    examples = (torch.ones(2, 5, dtype=torch.int64), torch.ones(2, 2, 3))
-    path, outputs = tmp_path / graph, checked.manifest.outputs
-    if graph == "graph.onnx":
-        export_onnx(module, examples, path, inputs=checked.manifest.inputs, outputs=outputs)
-    elif graph == "graph.pt2":
-        export_program(module, examples, path, outputs=outputs)
-    else:
-        export_torchscript(module, examples, path, outputs=outputs)
-    replace_file(bundle, graph, path.read_bytes())
-
-
-def scale_one_weight(module: nn.Module) -> None:
-    weight = module.get_submodule("network.last").weight
-    with torch.no_grad():
-        weight.view(-1)[weight.abs().argmax()] *= 1.01
-
-
-def zero_one_bias(module: nn.Module) -> None:
-    with torch.no_grad():
-        module.get_submodule("network.last").bias[0] = 0
-
-
-def leave_dropout_on(module: nn.Module) -> None:
-    module.train()
-
-
 def forget_one_word(module: nn.Module) -> None:
     """Change what only one of twenty words shows."""
     with torch.no_grad():
         module.get_submodule("network.words").weight[19] *= 0.9
-
-
-def swap_outputs(module: nn.Module) -> None:
-    last = module.get_submodule("network.last")
-    order = torch.tensor([1, 0, 2])
-    with torch.no_grad():
-        last.weight.copy_(last.weight[order].clone())
-        last.bias.copy_(last.bias[order].clone())
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
@@ -89,7 +47,7 @@ def swap_outputs(module: nn.Module) -> None:
 def test_a_spoilt_graph_of_two_inputs_is_reported(
     graph: str, spoil: Callable[[nn.Module], None], message: str, wrong_own: Path, tmp_path: Path
 ) -> None:
-    plant(wrong_own, graph, spoil, tmp_path)
+    plant(wrong_own, graph, spoil, tmp_path, factory=load_factory(FACTORY))
     certificate = certify(read_bundle(wrong_own), data_root=tmp_path, factory=load_factory(FACTORY))
     assert not certificate.passed
     assert {judged.verdict for judged in certificate.graphs if judged.graph != graph} == {"pass"}

@@ -12,66 +12,20 @@ import pytest
 import torch
 from altered import change_manifest, replace_file
 from onnx import numpy_helper
+from spoilers import leave_dropout_on, plant, scale_one_weight, swap_outputs, zero_one_bias
 from torch import nn
 
 from evaluate.certificate import Certificate
 from export.deployable import rebuild
-from export.to_exported_program import export_program
-from export.to_onnx import export_onnx
-from export.to_torchscript import export_torchscript
 from serve.bundle import CERTIFICATE, Manifest, read_bundle
 
 Evaluate = Callable[..., tuple[int, str, str]]
 GRAPHS = ["graph.onnx", "graph.torchscript.pt"]
 
 
-def plant(bundle: Path, graph: str, spoil: Callable[[nn.Module], None], tmp_path: Path) -> None:
-    """Export a spoilt module in place of one graph."""
-    checked = read_bundle(bundle)
-    module = rebuild(checked)
-    spoil(module)
-    examples = (torch.zeros(2, *checked.manifest.inputs[0].shape[1:], dtype=torch.uint8),)
-    path = tmp_path / graph
-    outputs = checked.manifest.outputs
-    if graph == "graph.onnx":
-        export_onnx(module, examples, path, inputs=checked.manifest.inputs, outputs=outputs)
-    elif graph == "graph.pt2":
-        export_program(module, examples, path, outputs=outputs)
-    else:
-        export_torchscript(module, examples, path, outputs=outputs)
-    replace_file(bundle, graph, path.read_bytes())
-
-
-def scale_one_weight(module: nn.Module) -> None:
-    """Make the largest weight of the last layer one per cent larger."""
-    weight = next(p for p in reversed(list(module.parameters())) if p.ndim == 2)
-    with torch.no_grad():
-        weight.view(-1)[weight.abs().argmax()] *= 1.01
-
-
-def zero_one_bias(module: nn.Module) -> None:
-    bias = next(p for p in reversed(list(module.parameters())) if p.ndim == 1)
-    with torch.no_grad():
-        bias[bias.abs().argmax()] = 0
-
-
-def leave_dropout_on(module: nn.Module) -> None:
-    module.train()
-
-
 def shift_mean(module: nn.Module) -> None:
     input_module = module.input_module
     input_module.mean += 0.01
-
-
-def swap_outputs(module: nn.Module) -> None:
-    """Permute two classes inside the graph: the weights' rows, so that two labels change places."""
-    layer = [m for m in module.modules() if isinstance(m, nn.Linear)][-1]
-    order = torch.arange(layer.out_features)
-    order[[3, 8]] = order[[8, 3]]
-    with torch.no_grad():
-        layer.weight.copy_(layer.weight[order].clone())
-        layer.bias.copy_(layer.bias[order].clone())
 
 
 @pytest.mark.parametrize("graph", GRAPHS)

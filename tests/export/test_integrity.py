@@ -7,61 +7,22 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
-from torch import nn
 
 import train.write
-from export.deployable import input_specs, output_specs, wrap
-from export.golden_inputs import golden_features
 from export.workplace import EXPORT, workplace
-from export.write import Draft, write_bundle
-from serve.bundle import BundleError, CertificateHead, Feature, Provenance, encode_sealed, read_bundle
+from export.write import write_bundle
+from serve.bundle import BundleError, CertificateHead, encode_sealed, read_bundle
 from tests.conftest import ROOT, run_command
+from tests.export.drafts import draft_of_line
 from train.exchange import exchange
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux exchanges directories")
 POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
-FEATURES = (Feature(name="rooms"), Feature(name="area"))
-
-
-def tiny(seed: int) -> Draft:
-    torch.manual_seed(seed)
-    network = nn.Linear(2, 1)
-    rows, class_index, kind = golden_features(torch.rand(4, 2).numpy(), torch.full((4,), -1).numpy(), FEATURES)
-    mean, std = (0.0, 0.0), (1.0, 1.0)
-    return Draft(
-        name="tiny",
-        title="A line",
-        task="regression",
-        labels=("price",),
-        module=wrap(network, task="regression", features=FEATURES, mean=mean, std=std),
-        weights=network.state_dict(),
-        inputs=input_specs(None, FEATURES),
-        outputs=output_specs("regression", ("price",)),
-        preprocessing=None,
-        features=FEATURES,
-        provenance=Provenance(
-            recipe=None,
-            factory="torch.nn:Linear",
-            factory_args={"in_features": 2, "out_features": 1},
-            mean=mean,
-            std=std,
-            seed=seed,
-            dataset="",
-            dataset_sha256="",
-            device="cpu",
-            versions={},
-            source_revision=None,
-        ),
-        golden_inputs={"features": rows},
-        golden_class_index=class_index,
-        golden_kind=kind,
-    )
 
 
 def write(target: Path, seed: int) -> None:
     """Write a bundle without graphs: what is tested here is the same with them, and they take a second."""
-    write_bundle(target, tiny(seed), formats=())
+    write_bundle(target, draft_of_line(seed), formats=())
 
 
 # ---- killed at any instant
@@ -73,14 +34,14 @@ from pathlib import Path
 import torch
 import train.write
 from serve.bundle import BundleError, read_bundle
-from tests.export.test_integrity import tiny
+from tests.export.drafts import draft_of_line
 from export.write import write_bundle
 
 torch.set_num_threads(1)
 target, way, how = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 if way == "renames":
     train.write.exchange = lambda one, other: False
-old, new = tiny(0), tiny(1)
+old, new = draft_of_line(0), draft_of_line(1)
 known = {write_bundle(target, draft, formats=()).sha256 for draft in (new, old)}
 EVENTS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.scandir", "shutil.rmtree", "ctypes.dlsym"}
 
@@ -180,7 +141,7 @@ def test_a_bundle_that_a_kill_left_aside_is_put_back(places: tuple[str, ...], se
         place(leftover / name, 4 if name == "new" else 3)
     (leftover / "new").mkdir(exist_ok=True)
     (leftover / EXPORT.marker).write_text("ours")
-    broken = tiny(5)
+    broken = draft_of_line(5)
     object.__setattr__(broken, "golden_inputs", {})
     with pytest.raises(KeyError):
         write_bundle(target, broken, formats=())
@@ -259,7 +220,7 @@ def test_elsewhere_nothing_is_exchanged(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_one_flipped_bit_in_any_file_is_noticed(tmp_path: Path) -> None:
     """Every file of a bundle with graphs and a certificate: each byte of the small ones, a sample of the others."""
-    manifest = write_bundle(tmp_path / "bundle", tiny(0), formats=("torchscript",))
+    manifest = write_bundle(tmp_path / "bundle", draft_of_line(0), formats=("torchscript",))
     head = CertificateHead(sha256="0" * 64, bundle_sha256=manifest.sha256, passed=True)
     (tmp_path / "bundle" / "certificate.json").write_bytes(encode_sealed(head))
     files = sorted((tmp_path / "bundle").iterdir())
@@ -291,7 +252,7 @@ def test_one_flipped_bit_in_any_file_is_noticed(tmp_path: Path) -> None:
 
 def test_the_same_draft_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):  # TorchScript numbers its classes anew within a process; see the next test
-        write_bundle(tmp_path / name, tiny(0), formats=("onnx",))
+        write_bundle(tmp_path / name, draft_of_line(0), formats=("onnx",))
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
 

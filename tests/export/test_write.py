@@ -4,54 +4,23 @@ import json
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from export.deployable import input_specs, output_specs, wrap
 from export.errors import ExportError
-from export.golden_inputs import golden_features
 from export.write import Draft, write_bundle
-from serve.bundle import Feature, Provenance, read_bundle
+from serve.bundle import Feature, read_bundle
 from tests.conftest import run_command
+from tests.export.drafts import draft_of_line
 
 FEATURES = (Feature(name="rooms", optional=True), Feature(name="alley", categories=("Pave",), optional=True))
+TABLE = np.array([[np.nan, 0], [2, np.nan], [4, np.nan], [3, 0]], dtype=np.float32)
 
 
 def draft(seed: int = 0) -> Draft:
-    torch.manual_seed(seed)
-    network = nn.Linear(3, 1)
-    mean, std = (3.0, 0.0), (1.0, 1.0)
-    table = torch.tensor([[float("nan"), 0], [2, float("nan")], [4, float("nan")], [3, 0]]).numpy()
-    rows, class_index, kind = golden_features(table, torch.full((4,), -1).numpy(), FEATURES)
-    return Draft(
-        name="houses",
-        title="House prices",
-        task="regression",
-        labels=("price",),
-        module=wrap(network, task="regression", features=FEATURES, mean=mean, std=std),
-        weights=network.state_dict(),
-        inputs=input_specs(None, FEATURES),
-        outputs=output_specs("regression", ("price",)),
-        preprocessing=None,
-        features=FEATURES,
-        provenance=Provenance(
-            recipe=None,
-            factory="train.models.linear:Linear",
-            factory_args={},
-            mean=mean,
-            std=std,
-            seed=seed,
-            dataset="houses",
-            dataset_sha256="0" * 64,
-            device="cpu",
-            versions={},
-            source_revision=None,
-        ),
-        golden_inputs={"features": rows},
-        golden_class_index=class_index,
-        golden_kind=kind,
-    )
+    return draft_of_line(seed, features=FEATURES, table=TABLE, columns=3, mean=(3.0, 0.0))
 
 
 def test_a_table_with_missing_values_becomes_a_bundle(tmp_path: Path) -> None:
