@@ -12,6 +12,7 @@ from export.errors import ExportError
 from export.factory import Factory, build_module
 from export.network_outputs import flatten_outputs, only_output
 from export.reference import to_float64 as to_float64
+from export.weights import with_versions
 from serve.bundle import Bundle, BundleError, Feature, ImagePreprocessing, Manifest, Task, TensorSpec
 from train.models.inputs import build_input
 from train.models.tensor_input import TensorInput
@@ -107,7 +108,7 @@ def rebuild(bundle: Bundle, *, factory: Factory | None = None) -> nn.Module:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickles that are no state_dict, torch asks for a report
             weights: Mapping[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        network.load_state_dict(weights)
+        network.load_state_dict(with_versions(network, weights))
     except Exception as error:  # of hostile bytes, torch's reader raises whatever its parts do
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BundleError(

@@ -14,6 +14,7 @@ from export.errors import ExportError
 from export.held_tensors import check_weights, loose_tensors, part_name, some
 from export.observe import Outputs, first_difference, observe, unreached_parameters
 from export.shared_weights import copy_sharing_weights
+from export.weights import with_versions
 
 if TYPE_CHECKING:
     from export.write import Draft
@@ -173,7 +174,7 @@ def _build(build: Callable[[], nn.Module], weights: Mapping[str, Tensor]) -> nn.
             f"{type(network).__name__} built anew is another network: {some(parts)} is not the same; its factory "
             "builds something else each time, so fix what it draws or counts, or pass it as an argument"
         )
-    network.load_state_dict(dict(weights))
+    network.load_state_dict(with_versions(network, weights))
     return network
 
 

@@ -4,9 +4,11 @@ import pickle
 import re
 import warnings
 import zipfile
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,10 +29,13 @@ class Weights:
     Attributes:
         tensors: As the file holds them, prefixes and all.
         notes: Sentences for people.
+        versions: Of the format of each part of the network that saved them, as torch's state_dict carries them along;
+            empty where the file has none.
     """
 
     tensors: Mapping[str, Tensor]
     notes: tuple[str, ...] = ()
+    versions: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_weights(path: Path) -> Weights:
@@ -84,10 +89,24 @@ def load_weights(network: nn.Module, weights: Weights, *, source: str) -> tuple[
     if lossy:
         kinds = ", ".join(sorted({str(tensors[key].dtype).removeprefix("torch.") for key in lossy}))
         notes.append(f"{len(lossy)} of {len(tensors)} tensors are {kinds}; they were converted to float32")
-    network.load_state_dict(
-        {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}, strict=False
-    )
+    floats = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
+    network.load_state_dict(with_versions(network, floats, weights.versions), strict=False)
     return (*weights.notes, *notes)
+
+
+def with_versions(
+    network: nn.Module, tensors: Mapping[str, Tensor], versions: Mapping[str, Any] | None = None
+) -> Mapping[str, Tensor]:
+    """Return tensors with the version of each part's format, without which some networks (MNASNet) do not load them.
+
+    Args:
+        network: It will load them.
+        tensors: By name.
+        versions: Of the file that they are from; those of the network itself unless given.
+    """
+    state = OrderedDict(tensors)
+    state._metadata = dict(versions) if versions else network.state_dict()._metadata  # type: ignore[attr-defined]
+    return state
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -134,12 +153,22 @@ def _unwrap(content: object, path: Path) -> Weights:
         inner = content if name is None else content.get(name) if isinstance(content, Mapping) else None
         if isinstance(inner, Mapping) and inner and all(isinstance(value, Tensor) for value in inner.values()):
             notes = (f"the weights stand under {name!r} in {path.name}",) if name else ()
-            return Weights(tensors={str(key): value for key, value in inner.items()}, notes=notes)
+            tensors = {str(key): value for key, value in inner.items()}
+            return Weights(tensors=tensors, notes=notes, versions=_versions(inner))
     found = f"a dictionary of {_some([str(key) for key in content])}" if isinstance(content, Mapping) else "no weights"
     raise ExportError(
         f"--weights {path} holds {found if content else 'nothing'}, but tensors by name, alone or under "
         f"{', '.join(WRAPPERS)}, were expected; {SAVE_WEIGHTS}"
     )
+
+
+def _versions(state: Mapping[str, Tensor]) -> Mapping[str, Any]:
+    found = getattr(state, "_metadata", None)
+    if not isinstance(found, Mapping) or not all(isinstance(value, dict) for value in found.values()):
+        return {}
+    # of a network in a wrapper, the names of the parts are others
+    wrapped = any(str(name).startswith(tuple(prefix.rstrip(".") for prefix in PREFIXES)) for name in found)
+    return {} if wrapped else dict(found)
 
 
 def _strip(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
