@@ -33,6 +33,7 @@ from serve.bundle import SCHEMA_VERSION, Bundle, Manifest, Precision
 from serve.devices import Choice, usable_cpus
 from serve.golden import Golden
 from serve.parity import MAX_FACTOR, RMSE_FACTOR
+from train.data_root import default_data_root
 from train.recipes.registry import find_recipe
 
 RULE = (
@@ -45,7 +46,7 @@ _WORST: tuple[Verdict, ...] = ("fail", "unproven", "pass")
 def certify(
     bundle: Bundle,
     *,
-    data_root: Path,
+    data_root: Path | None = None,
     provider: Choice = "auto",
     samples: int | None = None,
     seed: int = 0,
@@ -59,7 +60,7 @@ def certify(
 
     Args:
         bundle: A checked bundle.
-        data_root: Where the recipe's data is; without it the bundle's own held-out samples are used.
+        data_root: Where the recipe's data is (or DATA_ROOT); without it the bundle's own held-out samples are used.
         provider: See `evaluate.runners.candidates`.
         samples: How many held-out samples at most; None chooses by what a row costs, and the certificate says how many.
         seed: Decides which samples, the noise, and the pairs on the boundary.
@@ -84,7 +85,7 @@ def certify(
     eager, weights = eager_of(bundle, factory=factory, module=module)
     checks += weights
     checks += golden_checks(golden, eager=eager.run(golden.inputs), reference=eager.run64(golden.inputs))
-    everything = all_held_out(bundle, golden, dataset_of(bundle, data_root))
+    everything = all_held_out(bundle, golden, dataset_of(bundle, data_root or default_data_root()))
     plan = _plan(manifest, everything, eager, samples=samples, quick=quick)
     held_out = some_of(everything, samples=plan.samples, seed=seed)
     truths, skipped = truths_of(manifest, golden, held_out, eager, plan=plan, seed=seed, on_step=on_step)

@@ -38,7 +38,7 @@ def bundle(
     """Write a bundle of a module that is at hand, as `python -m export --factory` does of one that is named.
 
     The bundle records nothing that builds the module again, so it is judged where the module is:
-    ``evaluate.judge.certify(serve.bundle.read_bundle(out), data_root=…, module=module)``.
+    ``evaluate.judge.certify(serve.bundle.read_bundle(out), module=module)``.
 
     Args:
         module: With its weights; it is not changed.

@@ -1,4 +1,4 @@
-"""All architectures, one after the other; what is there already, and was made with the same settings, is kept."""
+"""All architectures, one after the other; what passed already, with the same settings, is kept."""
 
 import shutil
 import tempfile
@@ -9,6 +9,7 @@ from evaluate.zoo.examine import examine
 from evaluate.zoo.page import write_page
 from evaluate.zoo.result import Result, Settings, read_result, write_result
 from evaluate.zoo.weights import architectures, smallest_first
+from train.revision import source_revision
 
 
 class ZooError(ValueError):
@@ -54,7 +55,7 @@ def examine_all(
     for index, name in enumerate(chosen):
         on_start(name, index, len(chosen))
         result = None if again else read_result(folder, name)
-        kept = result is not None and result.settings == settings
+        kept = result is not None and result.settings == settings and (result.passed or _same_source(result))
         if result is None or not kept:
             place = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=folder))
             try:
@@ -66,6 +67,11 @@ def examine_all(
         if page is not None:
             write_page(page, results_in(folder, settings), settings=settings, of=len(known))
     return results_in(folder, settings)
+
+
+def _same_source(result: Result) -> bool:
+    """Return whether what does not pass was made with this source: another may have been mended."""
+    return result.source_revision is not None and result.source_revision == source_revision()
 
 
 def results_in(folder: Path, settings: Settings) -> tuple[Result, ...]:
