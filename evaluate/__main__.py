@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import tyro
 
+from evaluate.commands.blame import BlameGraph, run_blame
+from evaluate.commands.faults import Faults, run_faults
 from evaluate.commands.options import Accuracy, Bench, Parity
 from evaluate.commands.zoo import Zoo, run_zoo
 
@@ -31,13 +33,15 @@ Command = (
     Annotated[Parity, tyro.conf.subcommand("parity")]
     | Annotated[Accuracy, tyro.conf.subcommand("accuracy")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]
+    | Annotated[BlameGraph, tyro.conf.subcommand("blame")]
+    | Annotated[Faults, tyro.conf.subcommand("faults")]
     | Annotated[Zoo, tyro.conf.subcommand("zoo")]
 )
 
 
 def main(args: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    command: Parity | Accuracy | Bench | Zoo = tyro.cli(Command, prog="python -m evaluate", args=args)
+    command: Parity | Accuracy | Bench | BlameGraph | Faults | Zoo = tyro.cli(Command, prog="python -m evaluate", args=args)
     from rich.console import Console
     from rich.status import Status
 
@@ -60,12 +64,15 @@ def main(args: list[str] | None = None) -> int:
                 return _accuracy(command, status)
             if isinstance(command, Bench):
                 return _bench(command, status)
+            status.stop()
+            if isinstance(command, BlameGraph):
+                return run_blame(command)
+            from evaluate.faults.case import FaultsError
             from evaluate.zoo.run import ZooError
 
-            status.stop()
             try:
-                return run_zoo(command)
-            except ZooError as error:
+                return run_faults(command) if isinstance(command, Faults) else run_zoo(command)
+            except (FaultsError, ZooError) as error:
                 raise CommandError(str(error)) from error
     except KeyboardInterrupt:
         print("stopped; nothing was written", file=sys.stderr)

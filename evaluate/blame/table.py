@@ -1,0 +1,82 @@
+"""What a person reads of blame on stdout: the culprit, and the nodes around it."""
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from evaluate.blame.blame import Blame, Node
+
+AROUND = 10
+
+
+def print_blame(blame: Blame, console: Console) -> None:
+    """Print what was found."""
+    console.print(f"blame of {blame.name}, {blame.graph}, on {blame.rows} golden rows", markup=False)
+    for difference in blame.weights:
+        console.print(f"weights: {difference.sentence}", markup=False)
+    if blame.nodes:
+        console.print(_table(blame))
+    if blame.passed:
+        worst = max((node.times_eager or 0 for node in blame.nodes), default=0.0)
+        console.print(
+            f"[bold green]nothing diverges[/]: every output keeps the rule; of {len(blame.nodes)} values compared, "
+            f"the furthest is {worst:.2g} x eager's error from the truth"
+        )
+        if blame.weights:
+            console.print("[yellow]but weights differ, which these rows do not show[/]")
+        return
+    console.print(f"the outputs diverge: {blame.output}", markup=False)
+    culprit = blame.culprit
+    if culprit is None:
+        console.print(
+            "[bold red]no operator adds an error beyond the rule[/]: it is not in the graph as it was written"
+        )
+        return
+    console.print(f"[bold red]culprit[/]: {escape(culprit.sentence)}")
+    for name, text in (
+        ("module", culprit.path or "the outermost one"),
+        ("source", culprit.source),
+        ("operation", culprit.pytorch),
+        ("error", f"before it {_times(culprit.error_before)}, after it {_times(culprit.error_after)}"),
+        ("outputs", "" if culprit.share is None else f"moved by {culprit.share:.3g} x what is allowed, by it alone"),
+        ("found", culprit.detail),
+    ):
+        if text:
+            console.print(f"  {name:<10}{text}", markup=False)
+
+
+def _table(blame: Blame) -> Table:
+    """Return the nodes around the culprit, or where there is none, around the one that adds most."""
+    place = blame.place
+    if place is None:
+        place = max(range(len(blame.nodes)), key=lambda index: blame.nodes[index].added or 0.0)
+    first = max(0, min(place - AROUND // 2, len(blame.nodes) - AROUND))
+    table = Table(expand=False)
+    table.add_column("node")
+    table.add_column("module")
+    table.add_column("error /\neager's", justify="right")
+    table.add_column("it adds /\nallowed", justify="right")
+    table.add_column("")
+    for index, node in enumerate(blame.nodes[first : first + AROUND], first):
+        marked = blame.culprit is not None and index == blame.place
+        table.add_row(
+            escape(_call(node)),
+            escape(node.path),
+            _number(node.times_eager),
+            _number(node.added),
+            "culprit" if marked else "",
+            style="bold red" if marked else None,
+        )
+    return table
+
+
+def _call(node: Node) -> str:
+    return f"{node.operator} {node.node}"
+
+
+def _number(value: float | None) -> str:
+    return "no number" if value is None else f"{value:.3g}"
+
+
+def _times(value: float | None) -> str:
+    return "no number" if value is None else f"{value:.3g} x eager's"

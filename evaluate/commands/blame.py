@@ -1,0 +1,94 @@
+"""``python -m evaluate blame``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+_SHARE = 0.95  # of the planted operators that are to be found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlameGraph:
+    """Name the first operator of a graph that is further from the truth than PyTorch's own, its module and source line.
+
+    Exit code 0: every output keeps the rule. 1: one does not. 2: trouble.
+    """
+
+    bundle: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="BUNDLE")] = None
+    """Directory that `python -m export` wrote."""
+    graph: str | None = None
+    """File of the graph in the bundle. Default: the ONNX graph in float32, else the TorchScript one."""
+    factory: str | None = None
+    """What builds the network, where it is your own: package.module:callable or path/to/file.py:callable. It is run."""
+    json: Path | None = None
+    """Also write what was found as JSON to this file; - is stdout, instead of the table."""
+    chart: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Also draw the error along the graph, as a PNG."""
+    study: bool = False
+    """Instead of judging a bundle, plant faults into small networks and print how many of them are found."""
+
+
+def run_blame(command: BlameGraph) -> int:
+    """Find the culprit and print it."""
+    from rich.console import Console
+    from rich.status import Status
+
+    from serve.bundle import BundleError
+
+    if command.study:
+        return _study()
+    if command.bundle is None:
+        raise BundleError(
+            "no BUNDLE was given, but a directory that `python -m export` wrote is expected; or give --study"
+        )
+    if command.chart is not None and command.chart.suffix.lower() != ".png":
+        raise BundleError(f"--chart is {command.chart}, but charts are written as PNG; give a name that ends in .png")
+    with Status("loading torch", console=Console(stderr=True)) as status:
+        import msgspec
+
+        from evaluate.blame.blame import blame_graph
+        from evaluate.blame.table import print_blame
+        from evaluate.tables import stdout_console
+        from export.factory import load_factory
+        from serve.bundle import read_bundle
+
+        blame = blame_graph(
+            read_bundle(command.bundle),
+            graph=command.graph,
+            factory=load_factory(command.factory) if command.factory is not None else None,
+            on_step=status.update,
+        )
+        if command.chart is not None:
+            from evaluate.blame.chart import write_chart
+
+            status.update("drawing")
+            write_chart(blame, command.chart)
+    if command.json != Path("-"):
+        print_blame(blame, stdout_console())
+    if command.json is not None:
+        content = msgspec.json.format(msgspec.json.encode(blame), indent=2)
+        if command.json == Path("-"):
+            print(content.decode())
+        else:
+            command.json.write_bytes(content + b"\n")
+    return 0 if blame.passed else 1
+
+
+def _study() -> int:
+    from rich.console import Console
+    from rich.status import Status
+
+    from evaluate.blame.study import run_study
+
+    console = Console(stderr=True)
+    with Status("planting faults", console=console) as status:
+        results = run_study(on_step=status.update)
+    for result in results:
+        verdict = "hidden" if not result.visible else "found" if result.found else "MISSED"
+        print(f"{verdict:<7} {result.network:<12} {result.graph:<12} {result.fault:<56} {result.named}")
+    visible = [result for result in results if result.visible]
+    found = sum(result.found for result in visible)
+    print(f"{found} of {len(visible)} planted operators found; {len(results) - len(visible)} more change no output")
+    return 0 if found >= _SHARE * len(visible) else 1
