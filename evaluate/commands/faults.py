@@ -1,0 +1,77 @@
+"""``python -m evaluate faults``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+if TYPE_CHECKING:
+    from evaluate.faults.case import Case
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Faults:
+    """Measure what parity catches: plant faults in correct exports, beside correct variants that must pass.
+
+    Every fault and every variant is judged by the rule, and on the same outputs by the tolerances in common use.
+    Stopped at any time, it goes on where it was.
+
+    Exit code 0: every fault that changes the function is caught, and no variant objected to. 1: otherwise. 2: trouble.
+    """
+
+    names: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[SUBJECT ...]")] = ()
+    """What to plant faults in, such as cnn mlp transformer table digits; all of them unless given."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("faults")
+    """Where a line of each case stands, and a bundle to spoil."""
+    json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Also write all cases as JSON to this file; - is stdout, instead of the table."""
+    page: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Write the Markdown page here, and its picture into images/ beside it. docs/faults.md is made that way."""
+    quick: bool = False
+    """Few networks, one scale, quick input sets, no command line: a minute."""
+    again: bool = False
+    """Make again what is there already."""
+
+
+def run_faults(command: Faults) -> int:
+    """Measure, print the table, and write what was asked for."""
+    import msgspec
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from evaluate.faults.page import print_power, write_page
+    from evaluate.faults.power import power_of
+    from evaluate.faults.run import measure, modules_of
+    from evaluate.tables import stdout_console
+
+    modules = modules_of(command.names, quick=command.quick)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("", total=len(modules) + (not command.quick), completed=-1)
+        made: list[Case] = []
+
+        def came(case: "Case") -> None:
+            made.append(case)
+            progress.update(bar, description=f"{len(made)} cases, {case.subject}: {case.kind}")
+
+        cases = measure(
+            modules,
+            command.out,
+            quick=command.quick,
+            again=command.again,
+            on_module=lambda name: progress.update(bar, advance=1, description=name),
+            on_case=came,
+        )
+    power = power_of(cases)
+    if command.json is not None:
+        content = msgspec.json.format(msgspec.json.encode({"passed": power.passed, "cases": cases}), indent=2).decode()
+        if str(command.json) == "-":
+            print(content)
+        else:
+            command.json.write_text(content + "\n", encoding="utf-8")
+    if command.page is not None:
+        write_page(command.page, cases, quick=command.quick)
+    if str(command.json) != "-":
+        print_power(power, stdout_console())
+    return 0 if power.passed else 1

@@ -1,0 +1,110 @@
+"""What the cases come to: caught and false alarms, rule by rule, with exact intervals; and what is missed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evaluate.compare import interval
+from evaluate.faults.case import Case
+from evaluate.faults.rules import OURS, RULES
+
+NAMES: tuple[str, ...] = (OURS, *(rule.name for rule in RULES))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """How many of how many, with the exact 95 % interval of the rate."""
+
+    events: int
+    trials: int
+
+    @property
+    def rate(self) -> float:
+        """Share, 0 of nothing."""
+        return self.events / self.trials if self.trials else 0.0
+
+    @property
+    def interval_95(self) -> tuple[float, float]:
+        """Clopper-Pearson."""
+        return interval(self.events, self.trials) if self.trials else (0.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RulePower:
+    """One rule.
+
+    Attributes:
+        caught: Faults that change the function, and that it objects to.
+        alarms: Correct variants that it objects to.
+        caught_samples: As `caught`, were it given the held-out samples alone.
+        alarms_samples: As `alarms`, likewise.
+    """
+
+    name: str
+    caught: Share
+    alarms: Share
+    caught_samples: Share
+    alarms_samples: Share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Power:
+    """All of them, over the cases that every rule judged; what only the command line judges is counted apart.
+
+    Attributes:
+        harmless: Faults that change nothing; ``harmless_reported`` of them ours objects to all the same.
+        missed: Faults that change the function, and that ours lets pass, of the command line, too.
+        alarmed: Correct variants that ours objects to, likewise.
+        coarse: Variants that compute the function more coarsely than PyTorch by construction.
+        bundle_caught: Faults in a bundle that ended with exit code 1.
+        bundle_alarms: Right bundles that did.
+    """
+
+    rules: tuple[RulePower, ...]
+    harmless: tuple[Case, ...]
+    harmless_reported: int
+    missed: tuple[Case, ...]
+    alarmed: tuple[Case, ...]
+    coarse: tuple[Case, ...]
+    bundle_caught: Share
+    bundle_alarms: Share
+
+    @property
+    def passed(self) -> bool:
+        """Whether every fault that changes the function was caught, and no correct variant objected to."""
+        return not self.missed and not self.alarmed and self.rules[0].caught.trials > 0
+
+
+def power_of(cases: Sequence[Case]) -> Power:
+    """Count the cases."""
+    harmless = tuple(case for case in cases if case.group == "fault" and case.harmless)
+    faults = [case for case in cases if case.group == "fault" and not case.harmless]
+    coarse = tuple(case for case in cases if case.family == "coarse")
+    right = [case for case in cases if case.group == "variant" and case.family != "coarse"]
+    everywhere = [[case for case in group if case.family != "bundle"] for group in (faults, right)]
+    bundles = [[case for case in group if case.family == "bundle"] for group in (faults, right)]
+    return Power(
+        rules=tuple(_rule(name, *everywhere) for name in NAMES),
+        harmless=harmless,
+        harmless_reported=sum(case.rejects[OURS] for case in harmless),
+        missed=tuple(case for case in faults if not case.rejects[OURS]),
+        alarmed=tuple(case for case in right if case.rejects[OURS]),
+        coarse=coarse,
+        bundle_caught=share(bundles[0], OURS),
+        bundle_alarms=share(bundles[1], OURS),
+    )
+
+
+def share(cases: Sequence[Case], rule: str, *, samples: bool = False) -> Share:
+    """Return how many cases a rule objects to."""
+    found = sum((case.rejects_samples if samples else case.rejects)[rule] for case in cases)
+    return Share(events=found, trials=len(cases))
+
+
+def _rule(name: str, faults: Sequence[Case], right: Sequence[Case]) -> RulePower:
+    return RulePower(
+        name=name,
+        caught=share(faults, name),
+        alarms=share(right, name),
+        caught_samples=share(faults, name, samples=True),
+        alarms_samples=share(right, name, samples=True),
+    )

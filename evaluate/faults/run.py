@@ -1,0 +1,111 @@
+"""All faults and all correct variants of all subjects; what is in the journal already is kept."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from evaluate.faults.case import Case, FaultsError, Journal, current_settings
+from evaluate.faults.graphs import GraphMaker
+from evaluate.faults.ground import prepare
+from evaluate.faults.in_bundle import SUBJECT, bundle_cases
+from evaluate.faults.modules import fault_cases, variant_cases
+from evaluate.faults.subjects import subjects
+
+SCALES = (0.01, 1.0, 100.0)
+_MORE_SEEDS = 1
+_QUICK = ("mlp", "table", "circles-v2")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Module:
+    """One module that cases are made of: an architecture, an output scale, weights of a seed."""
+
+    subject: str
+    scale: float
+    seed: int
+    faults: bool
+
+    @property
+    def name(self) -> str:
+        """How the journal calls it."""
+        return f"{self.subject} x{self.scale:g} #{self.seed}"
+
+
+def modules_of(names: tuple[str, ...], *, quick: bool) -> tuple[Module, ...]:
+    """Return the modules of some subjects, or of all; a quick run takes few.
+
+    Raises:
+        FaultsError: there is no such subject.
+    """
+    known = subjects()
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise FaultsError(f"subject {unknown[0]!r} does not exist, but one of {', '.join(known)} was expected")
+    found = []
+    for name in names or (_QUICK if quick else tuple(known)):
+        for seed, scale in enumerate((1.0,) if quick else SCALES):
+            found.append(Module(subject=name, scale=scale, seed=seed, faults=True))
+            others = 0 if quick else _MORE_SEEDS
+            found += [
+                Module(subject=name, scale=scale, seed=10 * (other + 1) + seed, faults=False) for other in range(others)
+            ]
+    return tuple(found)
+
+
+def measure(
+    modules: tuple[Module, ...],
+    folder: Path,
+    *,
+    quick: bool,
+    again: bool = False,
+    on_module: Callable[[str], None] = lambda _: None,
+    on_case: Callable[[Case], None] = lambda _: None,
+) -> tuple[Case, ...]:
+    """Make all cases that are not there yet, and return all.
+
+    torch runs on one thread meanwhile: for networks so small, more only wait for each other.
+
+    Args:
+        modules: What faults are planted in.
+        folder: Where a line of each case stands, and stays.
+        quick: Without the boundary, large batches, and the bundle that is judged through the command line.
+        again: Keep nothing of what is there.
+        on_module: Told what comes next.
+        on_case: Told each case that was made.
+
+    Raises:
+        FaultsError: the folder cannot be written to, or a command failed that must not.
+    """
+    journal = Journal(folder / ("quick.jsonl" if quick else "cases.jsonl"), current_settings(quick=quick), again=again)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for module in modules:
+            on_module(module.name)
+            for case in _cases(module, journal, quick=quick) if module.name not in journal.finished else ():
+                journal.add(case)
+                on_case(case)
+            if module.name not in journal.finished:
+                journal.finish(module.name)
+        wanted = {(module.subject, module.scale, module.seed) for module in modules}
+        if not quick:
+            on_module(SUBJECT)
+            for case in bundle_cases(folder, known=journal.cases.__contains__):
+                journal.add(case)
+                on_case(case)
+            wanted.add((SUBJECT, None, 0))  # type: ignore[arg-type]
+    finally:
+        torch.set_num_threads(threads)
+    return tuple(case for case in journal.cases.values() if (case.subject, case.scale, case.seed) in wanted)
+
+
+def _cases(module: Module, journal: Journal, *, quick: bool) -> Iterator[Case]:
+    subject = subjects()[module.subject]
+    ground = prepare(subject, scale=module.scale, seed=module.seed, quick=quick)
+    maker = GraphMaker(ground.module, subject, ground.samples)
+    known = journal.cases.__contains__
+    if module.faults:
+        yield from fault_cases(ground, maker, known=known)
+    yield from variant_cases(ground, maker, known=known, costly=module.faults)
