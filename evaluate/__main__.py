@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import tyro
 
+from evaluate.commands.bench import Bench, run_bench
 from evaluate.commands.blame import BlameGraph, run_blame
 from evaluate.commands.faults import Faults, run_faults
-from evaluate.commands.options import Accuracy, Bench, Parity
+from evaluate.commands.options import Accuracy, Parity
 from evaluate.commands.zoo import Zoo, run_zoo
 
 if TYPE_CHECKING:
@@ -41,10 +42,13 @@ Command = (
 
 def main(args: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    command: Parity | Accuracy | Bench | BlameGraph | Faults | Zoo = tyro.cli(Command, prog="python -m evaluate", args=args)
+    command: Parity | Accuracy | Bench | BlameGraph | Faults | Zoo = tyro.cli(
+        Command, prog="python -m evaluate", args=args
+    )
     from rich.console import Console
     from rich.status import Status
 
+    from evaluate.bench.result import BenchError
     from export.errors import ExportError
     from serve.bundle import BundleError
     from serve.devices import ProviderError
@@ -62,9 +66,9 @@ def main(args: list[str] | None = None) -> int:
                 return _parity(command, status)
             if isinstance(command, Accuracy):
                 return _accuracy(command, status)
-            if isinstance(command, Bench):
-                return _bench(command, status)
             status.stop()
+            if isinstance(command, Bench):
+                return run_bench(command, _report)
             if isinstance(command, BlameGraph):
                 return run_blame(command)
             from evaluate.faults.case import FaultsError
@@ -80,6 +84,7 @@ def main(args: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(f"error: {explain_missing(error)}", file=sys.stderr)
     except (
+        BenchError,
         BundleError,
         CommandError,
         DataError,
@@ -148,28 +153,7 @@ def _accuracy(command: Accuracy, status: "Status") -> int:
     return 0
 
 
-def _bench(command: Bench, status: "Status") -> int:
-    from evaluate.bench import bench_bundle
-    from evaluate.tables import print_bench
-
-    if command.rounds < 1 or not command.batch_sizes or min(command.batch_sizes) < 1:
-        raise CommandError(
-            f"--rounds is {command.rounds} and --batch-sizes {list(command.batch_sizes)}, but all must be at least 1"
-        )
-    bench = bench_bundle(
-        _read(command),
-        provider=command.provider,
-        batch_sizes=command.batch_sizes,
-        rounds=command.rounds,
-        factory=_factory(command.factory),
-        on_step=status.update,
-    )
-    status.stop()
-    _report(bench, print_bench, command.json)
-    return 0
-
-
-def _read(command: Parity | Accuracy | Bench) -> "Bundle":
+def _read(command: Parity | Accuracy) -> "Bundle":
     from evaluate.trust import read_trusted
 
     return read_trusted(command.bundle, trust=command.trust, public_key=command.require_signature)

@@ -18,9 +18,10 @@ from serve.runner import Runner
 
 _FAR = 1000.0
 STATED = (
-    "A fault is harmless where, on every output and every input set, the wrong module in float64 differs from the right "
-    "one in float64 by less than one unit in the last place of float32 at the output's scale, and by no more than "
-    "PyTorch's own greatest float32 error there, and the wrong module in float32 is finite wherever the right one is."
+    "A fault is harmless where, on every output and every input set, the wrong module in float64 differs from the\n"
+    "right one in float64 by less than one unit in the last place of float32 at the output's scale, and by no more\n"
+    "than PyTorch's own greatest float32 error there, and the wrong module in float32 is finite wherever the right\n"
+    "one is."
 )
 
 

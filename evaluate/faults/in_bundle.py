@@ -1,4 +1,4 @@
-"""Faults in a real bundle, judged the whole way: ``python -m evaluate parity`` in a process of its own, by exit code."""
+"""Faults in a real bundle, judged the whole way: ``python -m evaluate parity`` in a process, by its exit code."""
 
 import hashlib
 import io

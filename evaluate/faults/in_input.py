@@ -130,7 +130,7 @@ def _zero_for_missing(rows: Tensor, right: FeatureInput, _: Context) -> Tensor:
 
 
 def _next_category(rows: Tensor, right: FeatureInput, _: Context) -> Tensor:
-    index, count, _ = right.categorical[0]
+    index, count, _optional = right.categorical[0]
     return torch.cat([rows[:, :index], (rows[:, index : index + 1] + 1) % count, rows[:, index + 1 :]], dim=1)
 
 

@@ -83,18 +83,17 @@ def _with(types: type[nn.Module], **attributes: object) -> Plant:
 
 
 def _pad(mode: str) -> Plant:
-    def make(layer: nn.Module) -> nn.Module:
-        other = nn.Conv2d(
-            layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding, padding_mode=mode
-        )  # type: ignore[arg-type, call-overload]
-        other.load_state_dict(layer.state_dict())
-        return other.eval()
+    """Let convolutions pad by something else than zeros, where they pad at all."""
+    wrong = {"replicate": nn.ReplicationPad2d, "reflect": nn.ReflectionPad2d}[mode]
+
+    def change(layer: nn.Module, values: Tensor) -> Tensor:
+        return layer(wrong(1)(values))[:, :, 1:-1, 1:-1]  # type: ignore[no-any-return]
 
     def plant(module: nn.Module, context: Context) -> nn.Module | None:
         convolutions = (part for part in module.modules() if isinstance(part, nn.Conv2d))
-        if not any(any(int(side) for side in part.padding) for part in convolutions):
+        if not any(part.padding == (1, 1) for part in convolutions):
             return None
-        return _replace(nn.Conv2d, make)(module, context)
+        return _wrap(nn.Conv2d, change, "all")(module, context)
 
     return plant
 

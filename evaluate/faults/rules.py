@@ -47,9 +47,9 @@ def three_decimals(actual: Array, expected: Array) -> bool:
 
 
 def onnx_verify(actual: Array, expected: Array) -> bool:
-    """Return what `torch.onnx.export(..., verify=True)` finds: it objects where the greatest difference is 5e-3 or more.
+    """Return what `torch.onnx.export(..., verify=True)` finds: it objects to a difference of 5e-3 or more.
 
-    Or where the greatest relative one is 1e-1 or more; NaN is neither, so that it passes.
+    And to a relative one of 1e-1 or more; NaN is neither, so that it passes.
 
     Source: torch 2.15, onnx/_internal/exporter/_core.py and _verification.py.
     """

@@ -22,7 +22,7 @@ from train.run import build_network
 ROWS = 192
 _RECIPES = ("digits", "fashion-tinyvgg", "fashion-dropout-mlp", "circles-v2", "blobs", "house-prices")
 _CLASSES = tuple(f"class {index}" for index in range(10))
-_COLOURS = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _NORMS = (nn.BatchNorm2d, nn.LayerNorm)
 _MISSING_SHARE = 0.2
 _SPREAD = 0.2
@@ -78,7 +78,8 @@ def subjects() -> dict[str, Subject]:
             labels=_CLASSES,
             build=partial(ConvNet, classes=10),
             preprocessing=image(color="RGB"),
-            **_COLOURS,
+            mean=_MEAN,
+            std=_STD,
         ),
         Subject(
             name="mlp",
@@ -99,7 +100,8 @@ def subjects() -> dict[str, Subject]:
             labels=_CLASSES,
             build=partial(Transformer, classes=10),
             preprocessing=image(color="RGB"),
-            **_COLOURS,
+            mean=_MEAN,
+            std=_STD,
         ),
         Subject(
             name="table",

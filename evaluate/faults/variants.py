@@ -129,5 +129,5 @@ def _program(module: nn.Module, samples: dict[str, NDArray[Any]]) -> nn.Module:
 def _channels_last(module: nn.Module, subject: Subject) -> Candidate | None:
     if not any(isinstance(part, nn.Conv2d) for part in module.modules()):
         return None
-    turned: nn.Module = copy.deepcopy(module).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    turned: nn.Module = copy.deepcopy(module).to(memory_format=torch.channels_last)
     return module_candidate(turned, subject, graph="eager")
