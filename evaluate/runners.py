@@ -1,6 +1,6 @@
 """Everything that can run a bundle's graphs, behind one seam: `serve.runner.Runner`."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -65,12 +65,25 @@ def weights_bytes(bundle: Bundle) -> int:
     return entry.size_bytes if entry else 0
 
 
-def candidates(bundle: Bundle, *, provider: Choice = "auto") -> list[Candidate]:
+def candidates(
+    bundle: Bundle,
+    *,
+    provider: Choice = "auto",
+    threads: int | None = None,
+    graphs: Collection[str] | None = None,
+) -> list[Candidate]:
     """Load every graph of a bundle, as it is served, at once; see `all_candidates`."""
-    return list(all_candidates(bundle, provider=provider))
+    return list(all_candidates(bundle, provider=provider, threads=threads, graphs=graphs))
 
 
-def all_candidates(bundle: Bundle, *, provider: Choice = "auto", unoptimized: bool = False) -> Iterator[Candidate]:
+def all_candidates(
+    bundle: Bundle,
+    *,
+    provider: Choice = "auto",
+    unoptimized: bool = False,
+    threads: int | None = None,
+    graphs: Collection[str] | None = None,
+) -> Iterator[Candidate]:
     """Load every graph of a bundle on every provider that was asked for, one after the other.
 
     Args:
@@ -78,23 +91,27 @@ def all_candidates(bundle: Bundle, *, provider: Choice = "auto", unoptimized: bo
         unoptimized: Also run ONNX graphs of full precision as they were written. A rewrite can hide what another
             version of ONNX Runtime would show: dropout that was left on, for one, is rewritten away.
         provider: ``auto`` runs ONNX on the CPU, and on CUDA where a device is there; ``cpu`` and ``cuda`` on that one.
+        threads: Threads of a run of ONNX; all usable CPUs where it is None.
+        graphs: File names of those that are loaded; None loads all.
 
     Raises:
         ProviderError: CUDA was asked for and there is none.
         BundleError: the bundle holds no graph.
     """
     providers = _provider_names(provider)
-    graphs = [entry for entry in bundle.manifest.files if entry.format == "onnx" or entry.format in _LOADERS]
-    if not graphs:
+    entries = [entry for entry in bundle.manifest.files if entry.format == "onnx" or entry.format in _LOADERS]
+    if not entries:
         raise BundleError(f"{bundle.path} holds no graph, so there is nothing to judge; export it with --formats onnx")
-    for entry in graphs:
+    for entry in entries:
+        if graphs is not None and entry.path not in graphs:
+            continue
         if entry.format != "onnx":
             yield _torch(bundle, entry, _LOADERS[entry.format])
             continue
         ways = (True, False) if unoptimized and entry.precision in {None, "float32"} else (True,)
         for name in providers:
             for optimized in ways:
-                yield _onnx(bundle, entry, name, optimized=optimized)
+                yield _onnx(bundle, entry, name, optimized=optimized, threads=threads)
 
 
 def _provider_names(choice: Choice) -> list[Provider]:
@@ -102,7 +119,9 @@ def _provider_names(choice: Choice) -> list[Provider]:
     return [chosen] if choice != "auto" or chosen == "CPUExecutionProvider" else ["CPUExecutionProvider", chosen]
 
 
-def _onnx(bundle: Bundle, entry: FileEntry, provider: Provider, *, optimized: bool) -> Candidate:
+def _onnx(
+    bundle: Bundle, entry: FileEntry, provider: Provider, *, optimized: bool, threads: int | None = None
+) -> Candidate:
     manifest = bundle.manifest
     runner, fault = None, None
     weights = bundle.read_weights(entry)
@@ -113,6 +132,7 @@ def _onnx(bundle: Bundle, entry: FileEntry, provider: Provider, *, optimized: bo
             inputs=manifest.inputs,
             outputs=manifest.outputs,
             provider=provider,
+            threads=threads,
             optimized=optimized,
             weights=weights,
         )

@@ -1,4 +1,4 @@
-"""What a person reads on stdout: the tables of parity, accuracy and bench."""
+"""What a person reads on stdout: the tables of parity and accuracy."""
 
 import math
 import sys
@@ -9,7 +9,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from evaluate.accuracy import Accuracy
-from evaluate.bench import Bench
 from evaluate.certificate import Certificate, Comparison, GraphVerdict
 from evaluate.reduced import PairedDrop
 from serve.parity import MAX_FACTOR, RMSE_FACTOR
@@ -136,39 +135,6 @@ def print_accuracy(accuracy: Accuracy, console: Console) -> None:
     console.print(table)
     if accuracy.notes_accuracy is not None:
         console.print(f"the source notes print {100 * accuracy.notes_accuracy:.2f} %")
-
-
-def print_bench(bench: Bench, console: Console) -> None:
-    """Print latency and rate of every runner at every batch size."""
-    console.print(
-        f"{bench.name}: {bench.rounds} rounds, runners in turn; {bench.torch_threads} torch threads, "
-        f"{bench.onnxruntime_threads} onnxruntime threads, {bench.machine}"
-    )
-    table = Table()
-    table.add_column("batch", justify="right")
-    table.add_column("runner")
-    table.add_column("provider")
-    table.add_column("size", justify="right")
-    table.add_column("median ms", justify="right")
-    table.add_column("middle half, ms", justify="right")
-    table.add_column("rows/s", justify="right")
-    table.add_column("x eager's speed", justify="right")
-    previous = None
-    for row in bench.rows:
-        if previous is not None and row.batch_size != previous:
-            table.add_section()
-        table.add_row(
-            str(row.batch_size) if row.batch_size != previous else "",
-            row.runner,
-            short(row.provider),
-            size(row.size_bytes),
-            f"{row.median_ms:.3f}",
-            f"{row.quartile_ms[0]:.3f} to {row.quartile_ms[1]:.3f}",
-            f"{row.rows_per_s:,.0f}",
-            f"{row.speed_over_eager:.2f}",
-        )
-        previous = row.batch_size
-    console.print(table)
 
 
 def _cells(group: list[Comparison]) -> tuple[str, str, str, str, str, str]:

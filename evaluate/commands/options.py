@@ -1,4 +1,4 @@
-"""The options of ``python -m evaluate parity``, ``accuracy`` and ``bench``."""
+"""The options of ``python -m evaluate parity`` and ``accuracy``."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,28 +61,6 @@ class Accuracy:
     """Where the recipe's data is (or DATA_ROOT)."""
     provider: Provider = "auto"
     """What ONNX runs on: auto means the CPU, and CUDA where a device is there."""
-    factory: str | None = None
-    """What builds the network, where it is your own: package.module:callable or path/to/file.py:callable. It is run."""
-    trust: bool = False
-    """Load an exported program (graph.pt2), too, though torch runs any code in it: the bundle is your own."""
-    require_signature: Annotated[Path | None, tyro.conf.arg(metavar="KEY")] = None
-    """Take only a bundle that the owner of this public key (PEM) signed with `python -m export.sign`; trust it."""
-    json: Path | None = None
-    """Also write the figures as JSON to this file; - is stdout, instead of the table."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
-    """Time the eager module, TorchScript and ONNX in turn: median, spread and rows a second."""
-
-    bundle: BundlePath
-    """Directory that `python -m export` wrote."""
-    provider: Provider = "auto"
-    """What ONNX runs on: auto means the CPU, and CUDA where a device is there."""
-    batch_sizes: tuple[int, ...] = (1, 8, 64)
-    """Rows of one run."""
-    rounds: int = 15
-    """How often each runner has its turn."""
     factory: str | None = None
     """What builds the network, where it is your own: package.module:callable or path/to/file.py:callable. It is run."""
     trust: bool = False
