@@ -9,7 +9,7 @@ from serve.parity import RMSE_FACTOR
 from train.pictures.layout import RIGHT, SMALL, TRAIN, WRONG, house_style, new_figure
 
 _LEAST = 1e-9  # what errors of nothing are drawn as
-_NAMED = 14
+_NAMED = 24
 
 
 @house_style()
@@ -28,7 +28,9 @@ def draw_blame(blame: Blame) -> Figure:
     axes.fill_between(
         places, _LEAST / 3, [RMSE_FACTOR * error for error in eager], color=RIGHT, alpha=0.12, lw=0, label="allowed"
     )
-    axes.plot(places, eager, color=RIGHT, marker="s", markersize=size, lw=1.2, label="PyTorch in float32")
+    axes.plot(
+        places, eager, color=RIGHT, marker="s", markersize=size, lw=1.2, label="PyTorch in float32, at least 1 ulp"
+    )
     axes.plot(
         places,
         [float("nan") if error is None else error for error in graph],

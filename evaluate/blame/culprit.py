@@ -171,11 +171,31 @@ def _name(case: Case, point: Point, share: float) -> Culprit:
         wanted = ", ".join(alignment.value_of.get(name, name) for name in actual)
         return culprit("wired", last, point.line, f"it reads {names} instead of {wanted}")
     pair = case.pair
-    twins = pair.reference.twins.get(point.line.name, ())
+    twins = pair.reference.twins.get(point.line.inputs[0] if point.line.item is not None else point.line.name, ())
     unlike = first_unlike(own, twins, graph=pair.weights, expected=pair.reference.weights)
-    if unlike is not None:
-        return culprit("missing" if unlike.missing else "wrong", unlike.step, point.line, unlike.sentence)
-    return culprit("wrong", _main(own), point.line)
+    if unlike is None:
+        chosen = _main(own)
+        return culprit("wrong", chosen, point.line, _weights_of(case, chosen))
+    between = [place for name in unlike.step.inputs for place in _unpaired_before(case, name)]
+    if between and unlike.rewired:
+        return culprit("inserted", steps[min(between)], point.line)
+    return culprit(
+        "missing" if unlike.missing else "wrong",
+        unlike.step,
+        point.line,
+        _weights_of(case, unlike.step) or unlike.sentence,
+    )
+
+
+def _weights_of(case: Case, step: Step) -> str:
+    """Say which weights that a step reads differ, or nothing."""
+    own = [
+        difference.sentence
+        for difference in case.pair.differences
+        if step.name in difference.nodes
+        or (not case.pair.weights and difference.tensor.rpartition(".")[0] == step.path)
+    ]
+    return "; ".join(own)
 
 
 def _main(steps: Sequence[Step]) -> Step:
@@ -188,45 +208,43 @@ def _actual_inputs(case: Case, line: Line, own: Sequence[Step], local: "_Local")
     alignment = case.alignment
     made = {value for step in own for value in step.outputs}
     reads = list(dict.fromkeys(value for step in own for value in step.inputs if value not in made))
-    wanted = [name for name in dict.fromkeys(line.inputs) if isinstance(local.get(name, False), Tensor)]
-    known = {line.name: line for line in case.program.lines}
-    wanted = [name for name in wanted if known[name].kind != "constant"]
+    wanted = [name for name in _reads(case, line) if isinstance(local.get(name, False), Tensor)]
     values = {alignment.value_of.get(name) for name in wanted}
     others = [value for value in reads if value not in values]
     open_ = [name for name in wanted if alignment.value_of.get(name) not in reads]
     found: dict[str, str] = {}
     for value in others:
         shape = local.value(value).shape
-        name = next((name for name in open_ if name not in found and _shape(local.get(name, False)) == shape), None)
-        if name is not None:
-            found[name] = value
+        fits = [name for name in open_ if name not in found and tuple(local.get(name, False).shape) == shape]
+        if fits:
+            found[fits[0]] = value
     return found
 
 
-def _shape(value: Tensor) -> tuple[int, ...]:
-    return tuple(value.shape)
+def _reads(case: Case, line: Line) -> list[str]:
+    """Return the lines that an operation reads, past those that a right graph has no steps for."""
+    known = {other.name: other for other in case.program.lines}
+    found: list[str] = []
+    whole = known[line.inputs[0]] if line.item is not None else line
+    waiting, seen = list(whole.inputs), set()
+    while waiting:
+        name = waiting.pop(0)
+        if name in seen or known[name].kind == "constant":
+            continue
+        seen.add(name)
+        if name in case.alignment.value_of or name in case.alignment.among:
+            found.append(name)
+        else:
+            waiting += known[name].inputs
+    return found
 
 
 def _right_on(point: Point, actual: Mapping[str, str], local: "_Local") -> bool:
     """Return whether an operation's result is right on what its steps really read."""
-    results = []
-    for wide in (True, False):
-
-        def look(name: str, wide: bool = wide) -> Any:  # noqa: ANN401
-            if name not in actual:
-                return local.get(name, wide)
-            given = torch.from_numpy(np.ascontiguousarray(local.value(actual[name])))
-            single = given.float() if given.is_floating_point() else given
-            return widen(single) if wide else single
-
-        try:
-            with torch.inference_mode():
-                results.append(point.line.compute(look, wide))
-        except RuntimeError:  # of other shapes than it takes
-            return False
+    found = local.value(point.value)
+    results = [local.on(point.line, actual, wide=wide) for wide in (True, False)]
     if not all(isinstance(result, Tensor) for result in results):
         return False
-    found = local.value(point.value)
     return judge(found, eager=results[1].numpy(), reference=results[0].numpy()).passed
 
 
@@ -335,20 +353,36 @@ class _Local:
     def get(self, name: str, wide: bool) -> Any:  # noqa: ANN401
         """Return what stands for a line: the graph's own value, or what the operation gives on those before it."""
         if (name, wide) not in self._held:
-            self._held[name, wide] = self._find(name, wide)
+            value = self._case.alignment.value_of.get(name) if self._lines[name].kind == "operation" else None
+            self._held[name, wide] = (
+                self._run(self._lines[name], lambda other: self.get(other, wide), wide)
+                if value is None
+                else self._tensor(value, wide)
+            )
         return self._held[name, wide]
 
-    def _find(self, name: str, wide: bool) -> Any:  # noqa: ANN401
-        line = self._lines[name]
+    def on(self, line: Line, actual: Mapping[str, str], *, wide: bool) -> Any:  # noqa: ANN401
+        """Return what an operation gives on other values of the graph, by the line that each stands for."""
+        held: dict[str, Any] = {name: self._tensor(value, wide) for name, value in actual.items()}
+
+        def look(name: str) -> Any:  # noqa: ANN401
+            if name not in held:
+                through = name not in self._case.alignment.value_of and self._lines[name].kind == "operation"
+                held[name] = self._run(self._lines[name], look, wide) if through else self.get(name, wide)
+            return held[name]
+
+        return self._run(line, look, wide)
+
+    def _tensor(self, value: str, wide: bool) -> Tensor:
+        own = torch.from_numpy(np.ascontiguousarray(self.value(value)))
+        single = own.float() if own.is_floating_point() else own
+        return single.double() if wide and single.is_floating_point() else single
+
+    def _run(self, line: Line, look: Callable[[str], Any], wide: bool) -> Any:  # noqa: ANN401
         if line.kind == "input":
-            return widen(self._case.feeds[name]) if wide else self._case.feeds[name]
-        value = self._case.alignment.value_of.get(name) if line.kind == "operation" else None
-        if value is not None:
-            own = torch.from_numpy(np.ascontiguousarray(self.value(value)))
-            own = own.float() if own.dtype == torch.float16 else own
-            return widen(own) if wide else own
+            return widen(self._case.feeds[line.name]) if wide else self._case.feeds[line.name]
         try:
             with torch.inference_mode():
-                return line.compute(lambda other: self.get(other, wide), wide)
-        except RuntimeError:  # a value of the graph has another shape than the operation takes
+                return line.compute(look, wide)
+        except (RuntimeError, TypeError):  # a value of the graph has another shape than the operation takes
             return None

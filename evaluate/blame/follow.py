@@ -115,7 +115,9 @@ def compare(line: Line, value: str, found: NDArray[Any], results: list[Any]) -> 
         line=line,
         value=value,
         error=math.inf if whole.fault is not None else whole.rmse / scale,
-        eager_error=whole.rmse_bound / RMSE_FACTOR / scale if whole.fault is None else _rms(eager - reference) / scale,
+        eager_error=whole.rmse_bound / RMSE_FACTOR / scale
+        if whole.fault is None and reference.dtype.kind == "f"
+        else _rms(eager.astype(np.float64) - reference.astype(np.float64)) / scale,
         whole=whole,
         own=own,
         delta=delta,

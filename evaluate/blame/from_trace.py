@@ -68,7 +68,7 @@ class TraceGraph:
             inputs = tuple(dict.fromkeys(value for name in line.inputs for value in moving.get(name, ())))
             if not inputs:
                 continue
-            if line.name in lists:  # whoever reads it reads what is in it
+            if line.name in lists or line.operator == "If":  # whoever reads it reads what is in it
                 moving[line.name] = inputs
             elif line.name in tensors:
                 moving[line.name] = (line.name,)

@@ -22,11 +22,13 @@ class Unlike:
         step: In the graph under test; or in the other, where only that has it.
         missing: Whether only the other has it.
         sentence: What is otherwise.
+        rewired: Whether it is what it reads.
     """
 
     step: Step
     missing: bool
     sentence: str
+    rewired: bool = False
 
 
 def first_unlike(own: Sequence[Step], twins: Sequence[Step], *, graph: Weights, expected: Weights) -> Unlike | None:
@@ -41,10 +43,11 @@ def first_unlike(own: Sequence[Step], twins: Sequence[Step], *, graph: Weights, 
     if len(own) == len(twins):
         for step, twin in zip(own, twins, strict=True):
             sentence = _unlike(step, twin, graph, expected)
-            if sentence is None and _wiring(step, own) != _wiring(twin, twins):
+            rewired = sentence is None and _wiring(step, own) != _wiring(twin, twins)
+            if rewired:
                 sentence = "it reads other values, or in another order, than where it is exported anew"
             if sentence is not None:
-                return Unlike(step=step, missing=False, sentence=sentence)
+                return Unlike(step=step, missing=False, sentence=sentence, rewired=rewired)
         return None
     matcher = SequenceMatcher(None, [s.operator for s in own], [s.operator for s in twins], autojunk=False)
     for tag, start, _, other, _ in matcher.get_opcodes():
