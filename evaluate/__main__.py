@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import tyro
 
+from evaluate.commands.accuracy import Accuracy, run_accuracy
 from evaluate.commands.bench import Bench, run_bench
 from evaluate.commands.blame import BlameGraph, run_blame
 from evaluate.commands.faults import Faults, run_faults
-from evaluate.commands.options import Accuracy, Parity
+from evaluate.commands.options import Parity
 from evaluate.commands.zoo import Zoo, run_zoo
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def main(args: list[str] | None = None) -> int:
     from rich.console import Console
     from rich.status import Status
 
+    from evaluate.accuracy.record import AccuracyError
     from evaluate.bench.result import BenchError
     from export.errors import ExportError
     from serve.bundle import BundleError
@@ -64,9 +66,9 @@ def main(args: list[str] | None = None) -> int:
         with Status("loading torch", console=Console(stderr=True)) as status:
             if isinstance(command, Parity):
                 return _parity(command, status)
-            if isinstance(command, Accuracy):
-                return _accuracy(command, status)
             status.stop()
+            if isinstance(command, Accuracy):
+                return run_accuracy(command, _report)
             if isinstance(command, Bench):
                 return run_bench(command, _report)
             if isinstance(command, BlameGraph):
@@ -84,6 +86,7 @@ def main(args: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(f"error: {explain_missing(error)}", file=sys.stderr)
     except (
+        AccuracyError,
         BenchError,
         BundleError,
         CommandError,
@@ -136,24 +139,7 @@ def _parity(command: Parity, status: "Status") -> int:
     return 0 if certificate.passed else 1
 
 
-def _accuracy(command: Accuracy, status: "Status") -> int:
-    from evaluate.accuracy import measure_accuracy
-    from evaluate.tables import print_accuracy
-
-    status.update("running the samples")
-    accuracy = measure_accuracy(
-        _read(command),
-        data_root=command.data_root,
-        samples=command.samples,
-        provider=command.provider,
-        factory=_factory(command.factory),
-    )
-    status.stop()
-    _report(accuracy, print_accuracy, command.json)
-    return 0
-
-
-def _read(command: Parity | Accuracy) -> "Bundle":
+def _read(command: Parity) -> "Bundle":
     from evaluate.trust import read_trusted
 
     return read_trusted(command.bundle, trust=command.trust, public_key=command.require_signature)

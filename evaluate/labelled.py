@@ -1,9 +1,11 @@
 """Samples whose truth is known: what the user names, what a recipe or folder held out, what the bundle carries."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from evaluate.inputs import Arrays, count, take
@@ -13,7 +15,7 @@ from export.folder_record import recorded_folder
 from export.own_inputs import OwnInputs
 from export.samples import read_samples, read_values
 from serve.bundle import Bundle, BundleError, Manifest
-from train.data import load_dataset
+from train.data import DATASETS, load_dataset
 from train.recipes.registry import find_recipe
 
 
@@ -26,12 +28,15 @@ class Labelled:
         truth: True class indices, ``(rows,)``, or values of a regression, ``(rows, targets)``.
         source: How many, and where they are from, for people.
         notes_accuracy: Accuracy that the source notes print for them, in [0, 1]; None where there is none.
+        originals: Reads what the images were prepared from: for each row a file, or an array ``(height, width,
+            channels)``. None where there are no images, or only as they were prepared.
     """
 
     inputs: Arrays
     truth: NDArray[Any]
     source: str
     notes_accuracy: float | None = None
+    originals: Callable[[], tuple[Path, ...] | NDArray[np.uint8]] | None = None
 
 
 def labelled_samples(bundle: Bundle, *, data_root: Path, samples: Path | None = None) -> Labelled:
@@ -55,6 +60,9 @@ def labelled_samples(bundle: Bundle, *, data_root: Path, samples: Path | None = 
             truth=dataset.test.targets,
             source=f"{len(dataset.test)} test samples of {recipe.data}",
             notes_accuracy=recipe.notes_accuracy,
+            originals=None
+            if recipe.preprocessing is None or recipe.folder is not None
+            else lambda: DATASETS[recipe.data](data_root, False).test.inputs,
         )
     folder = folder_of(bundle, data_root)
     if folder is not None:
@@ -107,8 +115,10 @@ def _named(path: Path, manifest: Manifest) -> Labelled:
             "labels, or give a column or array label"
         )
     more = f", {int((~known).sum())} others without a class left out" if not known.all() else ""
+    files = tuple(file for file, is_known in zip(found.files, known, strict=False) if is_known)
     return Labelled(
         inputs=take(found.inputs, known),
         truth=found.class_index[known],
         source=f"{int(known.sum())} labelled samples of {found.name}{more}",
+        originals=(lambda: files) if files else None,
     )

@@ -1,4 +1,4 @@
-"""What a person reads on stdout: the tables of parity and accuracy."""
+"""What a person reads on stdout: the tables of parity, and how all tables name things."""
 
 import math
 import sys
@@ -8,9 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from evaluate.accuracy import Accuracy
 from evaluate.certificate import Certificate, Comparison, GraphVerdict
-from evaluate.reduced import PairedDrop
 from serve.parity import MAX_FACTOR, RMSE_FACTOR
 
 _PIPE_WIDTH = 132
@@ -78,65 +76,6 @@ def print_certificate(certificate: Certificate, console: Console) -> None:
     )
 
 
-def print_accuracy(accuracy: Accuracy, console: Console) -> None:
-    """Print one line a graph."""
-    console.print(f"accuracy of {accuracy.name} on {accuracy.data}")
-    table = Table()
-    table.add_column("graph")
-    table.add_column("provider")
-    if accuracy.errors:
-        table.add_column("target")
-        for column in ("rows", "mean |error|", "rms error", "R2", "max |error|"):
-            table.add_column(column, justify="right")
-        for column in ("max difference\nto eager", "size", "seconds"):
-            table.add_column(column, justify="right")
-        for errors in accuracy.errors:
-            difference = errors.max_difference_to_eager
-            of_graph = ("" if difference is None else f"{difference:.3g}", size(errors.size_bytes))
-            for index, target in enumerate(errors.targets):
-                first, last = index == 0, index == len(errors.targets) - 1
-                table.add_row(
-                    errors.graph if first else "",
-                    short(errors.provider) if first else "",
-                    target.target,
-                    str(errors.rows),
-                    f"{target.mean_absolute_error:.6g}",
-                    f"{target.root_mean_squared_error:.6g}",
-                    "-" if target.r2 is None else f"{target.r2:.4f}",
-                    f"{target.max_absolute_error:.6g}",
-                    *(of_graph if first else ("", "")),
-                    f"{errors.duration_s:.2f}" if first else "",
-                    end_section=last and len(errors.targets) > 1,
-                )
-    else:
-        titles = (
-            "size",
-            "top-1",
-            "95 % interval",
-            "unlike\neager's",
-            "of these\nby chance",
-            "points lost, with\n95 % interval",
-            "seconds",
-        )
-        for column in titles:
-            table.add_column(column, justify="right")
-        for row in accuracy.graphs:
-            table.add_row(
-                row.graph,
-                short(row.provider),
-                size(row.size_bytes),
-                f"{100 * row.top1_accuracy:.2f} %",
-                f"{100 * row.interval_95[0]:.2f} to {100 * row.interval_95[1]:.2f} %",
-                "" if row.unlike_eager is None else str(row.unlike_eager),
-                "" if row.unlike_within_error is None else str(row.unlike_within_error),
-                "" if row.drop is None else _points(row.drop),
-                f"{row.duration_s:.2f}",
-            )
-    console.print(table)
-    if accuracy.notes_accuracy is not None:
-        console.print(f"the source notes print {100 * accuracy.notes_accuracy:.2f} %")
-
-
 def _cells(group: list[Comparison]) -> tuple[str, str, str, str, str, str]:
     """Sum up one input set: the worst of its outputs and batch sizes."""
     sizes = sorted({comparison.batch_size for comparison in group})
@@ -174,11 +113,6 @@ def short(provider: str) -> str:
 def size(size_bytes: int) -> str:
     """Return the size of a file for people."""
     return f"{size_bytes / _MIB:.2f} MiB" if size_bytes >= _MIB / 10 else f"{size_bytes / 2**10:.1f} KiB"
-
-
-def _points(drop: PairedDrop) -> str:
-    low, high = drop.interval_95
-    return f"{100 * drop.drop:.2f} ({100 * low:.2f} to {100 * high:.2f})"
 
 
 def _summary(graph: GraphVerdict) -> str:

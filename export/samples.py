@@ -32,11 +32,13 @@ class Samples:
         inputs: By input name, ``(rows, …)``, as the graph takes them.
         class_index: True class of each row, -1 where it is not known, ``(rows,)``.
         name: What to call them: the bare name of the folder or file.
+        files: Where each row was read from, if that is a file of its own.
     """
 
     inputs: Mapping[str, NDArray[Any]]
     class_index: NDArray[np.int64]
     name: str
+    files: tuple[Path, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -120,7 +122,10 @@ def _images(folder: Path, inputs: OwnInputs, labels: tuple[str, ...], most: int 
         )
     index = [labels.index(name) if name in labels else -1 for name in names]
     return Samples(
-        inputs={inputs.specs[0].name: np.stack(images)}, class_index=np.asarray(index, np.int64), name=folder.name
+        inputs={inputs.specs[0].name: np.stack(images)},
+        class_index=np.asarray(index, np.int64),
+        name=folder.name,
+        files=tuple(chosen),
     )
 
 

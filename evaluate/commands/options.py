@@ -1,4 +1,4 @@
-"""The options of ``python -m evaluate parity`` and ``accuracy``."""
+"""The options of ``python -m evaluate parity``."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,29 +43,3 @@ class Parity:
     """Also write the certificate as JSON to this file; - is stdout, instead of the table."""
     certificate: bool = True
     """Write certificate.json into the bundle."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accuracy:
-    """Measure how right the eager module and every graph are: top-1 accuracy, or errors of a regression.
-
-    On --samples, else on the recipe's test split, else on the labelled samples that the bundle carries.
-    """
-
-    bundle: BundlePath
-    """Directory that `python -m export` wrote."""
-    samples: Path | None = None
-    """Samples whose truth is known: images in sub-folders named like labels, a .csv or .parquet with a column label or
-    one for each target, or an .npz with such arrays. All rows count."""
-    data_root: Path = field(default_factory=default_data_root)
-    """Where the recipe's data is (or DATA_ROOT)."""
-    provider: Provider = "auto"
-    """What ONNX runs on: auto means the CPU, and CUDA where a device is there."""
-    factory: str | None = None
-    """What builds the network, where it is your own: package.module:callable or path/to/file.py:callable. It is run."""
-    trust: bool = False
-    """Load an exported program (graph.pt2), too, though torch runs any code in it: the bundle is your own."""
-    require_signature: Annotated[Path | None, tyro.conf.arg(metavar="KEY")] = None
-    """Take only a bundle that the owner of this public key (PEM) signed with `python -m export.sign`; trust it."""
-    json: Path | None = None
-    """Also write the figures as JSON to this file; - is stdout, instead of the table."""

@@ -14,7 +14,7 @@ from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_err
 from torch import nn
 
 import export
-from evaluate.accuracy import measure_accuracy
+from evaluate.accuracy.measure import measure_accuracy
 from export.errors import ExportError
 from serve.bundle import Bundle, read_bundle
 
@@ -133,7 +133,8 @@ def test_errors_of_each_target_are_those_of_another_implementation(
 def test_a_target_that_does_not_vary_has_no_r2(
     houses: tuple[Bundle, nn.Module], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from evaluate.tables import print_accuracy, stdout_console
+    from evaluate.accuracy.table import print_accuracy
+    from evaluate.tables import stdout_console
 
     rows = np.ones((3, 2), np.float32)
     samples = write_rows(tmp_path / "rows.csv", rows, np.array([[5, 1], [5, 2], [5, 3]]))
@@ -142,7 +143,8 @@ def test_a_target_that_does_not_vary_has_no_r2(
     print_accuracy(found, stdout_console())
     out = capsys.readouterr().out
     assert "rms error" in out
-    assert [line.split("│")[3].strip() for line in out.splitlines() if line.startswith("│")] == [*TARGETS, *TARGETS]
+    cells = [line.split("│")[2].strip() for line in out.splitlines() if line.startswith("│")]
+    assert [cell for cell in cells if cell in TARGETS] == [*TARGETS, *TARGETS]
 
 
 def test_values_in_arrays(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluate.accuracy import measure_accuracy
+from evaluate.accuracy.measure import measure_accuracy
 from evaluate.judge import certify
 from evaluate.source import dataset_of
 from export.from_run import draft_of_run
