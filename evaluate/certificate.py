@@ -35,7 +35,7 @@ class Comparison:
         batch_size: Rows of one run.
         rows: Rows compared.
         output: Which output.
-        rmse: Root mean squared error, None where there was nothing to compare.
+        rmse: Root mean squared error of all rows but those judged apart; None where there was nothing to compare.
         rmse_bound: What it may be: three times PyTorch's own.
         max_error: Greatest absolute error.
         max_bound: What it may be: six times PyTorch's own.
@@ -45,6 +45,8 @@ class Comparison:
         flip_rate_upper_95: Upper end of the one-sided 95 % interval of the flip rate.
         verdict: Whether parity holds.
         reason: Why not.
+        rows_apart: Rows that are judged apart, because PyTorch's own error is far above the other rows' there.
+        apart_ratio: Of those, the larger of error / bound; at most 1 passes.
     """
 
     input_set: str
@@ -61,6 +63,8 @@ class Comparison:
     flip_rate_upper_95: float | None
     verdict: Verdict
     reason: str | None
+    rows_apart: int = 0
+    apart_ratio: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,13 +50,16 @@ def decision_margin(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(ordered[:, -1] - ordered[:, -2])
 
 
-def decision_parity(candidate: NDArray[Any], reference: NDArray[np.float64], *, allowed_error: float) -> DecisionParity:
+def decision_parity(
+    candidate: NDArray[Any], reference: NDArray[np.float64], *, allowed_error: float | NDArray[np.float64]
+) -> DecisionParity:
     """Compare top classes.
 
     Args:
         candidate: Logits of the graph, ``(batch, classes)``, or ``(batch, 1)`` of a binary classification; finite.
         reference: Float64 logits, same shape.
-        allowed_error: Greatest absolute error that the numeric rule allows; a flip within twice that margin is chance.
+        allowed_error: Greatest absolute error that the numeric rule allows, of all rows or of each, ``(batch,)``; a
+            flip within twice that margin is chance.
 
     Returns:
         The comparison.

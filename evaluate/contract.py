@@ -10,7 +10,7 @@ from evaluate.certificate import Check
 from export.deployable import input_specs, output_specs
 from serve.bundle import Manifest
 from serve.golden import Golden
-from serve.parity import numeric_parity
+from serve.parity import row_parity
 from train.recipes.recipe import Recipe
 
 NO_RECIPE = Check(
@@ -69,7 +69,7 @@ def _equal(name: str, found: Any, expected: Any) -> Check:  # noqa: ANN401 - com
 def _golden(output: str, golden: Golden, *, eager: NDArray[np.float32], reference: NDArray[np.float64]) -> Check:
     """Check that the golden outputs are those of this module, so that a server does not start by the wrong ones."""
     name = f"golden {output}"
-    stored = numeric_parity(golden.eager[output], eager=eager, reference=reference)
+    stored = row_parity(golden.eager[output], eager=eager, reference=reference)
     drift = float(np.abs(golden.reference[output].astype(np.float64) - reference).max())
     # two float64 runs of one module differ by the order of summation only, far below what float32 can show
     if stored.passed and drift <= np.finfo(np.float32).eps ** 1.5 * max(1.0, float(np.abs(reference).max())):

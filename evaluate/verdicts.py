@@ -108,7 +108,7 @@ def compare_outputs(
             if exact and not numeric.passed:
                 faults.append(numeric.sentence)
             if name == decisive:
-                decision = decision_parity(candidate, expected, allowed_error=numeric.max_bound)
+                decision = decision_parity(candidate, expected, allowed_error=numeric.row_bound)
                 if exact and not decision.passed:
                     faults.append(f"{decision.flips_beyond_margin} of {decision.rows} decisions differ")
             allowed = 0.0 if eager.dtype.kind in "iu" else numeric.max_bound
@@ -125,6 +125,8 @@ def compare_outputs(
                 rmse_bound=numeric.rmse_bound if finite and exact else None,
                 max_error=numeric.max_error if finite else None,
                 max_bound=numeric.max_bound if finite and exact else None,
+                rows_apart=int(numeric.apart.sum()) if numeric.apart is not None else 0,
+                apart_ratio=numeric.outliers.ratio if numeric.outliers is not None and exact else None,
                 flips=decision.flips if decision else None,
                 flips_beyond_margin=decision.flips_beyond_margin if decision and exact else None,
                 unflippable_share=decision.unflippable_share if decision else None,

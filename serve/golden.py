@@ -84,10 +84,7 @@ class GoldenCheck:
             return f"{subject}: {self.parity.fault}"
         if isinstance(self.parity, Drift):
             return f"{subject} has {self.parity.sentence}"
-        return (
-            f"{subject} has error rmse {self.parity.rmse:.3g} and max {self.parity.max_error:.3g}, "
-            f"and {self.parity.rmse_bound:.3g} and {self.parity.max_bound:.3g} are allowed"
-        )
+        return f"{subject}: {self.parity.sentence}"
 
 
 def encode_golden(golden: Golden) -> bytes:

@@ -167,7 +167,7 @@ def test_the_check_runs_every_row_at_every_batch_size() -> None:
         ("y", 2, True),
         ("y", 8, True),
     ]
-    assert checks[0].sentence.startswith("output y at batch size 1 has error rmse 0 and max 0, and ")
+    assert checks[0].sentence.startswith("output y at batch size 1: error is rmse 0 and max 0, but ")
 
 
 def test_the_check_can_fail() -> None:

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from serve.parity import MAX_FACTOR, RMSE_FACTOR, NumericParity, numeric_parity, output_parity
+from serve.parity import (
+    MAX_FACTOR,
+    RMSE_FACTOR,
+    NumericParity,
+    numeric_parity,
+    outlying_rows,
+    output_parity,
+    row_parity,
+)
 
 REFERENCE = (1 + np.arange(40, dtype=np.float64) / 64).reshape(10, 4)  # exact in float32
 STEP = 2.0**-20  # exact in float32 beside values of 1 to 2
@@ -187,3 +195,61 @@ def test_probabilities_of_other_logits_fail(
     graph = outputs_of(noisy_logits(logits_off))
     graph["probabilities"] = spoil(graph["probabilities"])
     assert not output_parity("probabilities", graph, eager=outputs_of(LOGITS), reference=EXACT).passed
+
+
+ROWS, WIDTH = 24, 10
+
+
+def with_a_chaotic_row(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the reference, eager's errors, and another draw; one row's are a thousand times as large."""
+    rng = np.random.default_rng(seed)
+    reference = rng.normal(size=(ROWS, WIDTH))
+    scale = np.full((ROWS, 1), STEP)
+    scale[5] = 1000 * STEP
+    errors = [scale * rng.normal(size=(ROWS, WIDTH)) for _ in range(2)]
+    errors[0][5] /= 8  # eager's luck
+    return reference, errors[0], errors[1]
+
+
+def test_one_chaotic_row_does_not_decide_alone() -> None:
+    reference, own, other = with_a_chaotic_row(0)
+    eager, graph = ((reference + error).astype(np.float32) for error in (own, other))
+    assert not numeric_parity(graph, eager=eager, reference=reference).passed
+    judged = row_parity(graph, eager=eager, reference=reference)
+    assert judged.passed
+    assert judged.apart is not None
+    assert list(np.flatnonzero(judged.apart)) == [5]
+    bounds = judged.row_bound
+    assert isinstance(bounds, np.ndarray)
+    assert bounds[5] > 100 * bounds[0]
+
+
+def test_a_fault_does_not_hide_behind_a_chaotic_row() -> None:
+    reference, own, other = with_a_chaotic_row(1)
+    own[5] *= 8
+    eager = (reference + own).astype(np.float32)
+    faulty = (reference + other + 20 * STEP * (np.arange(ROWS) != 5)[:, None]).astype(np.float32)
+    assert numeric_parity(faulty, eager=eager, reference=reference).passed
+    judged = row_parity(faulty, eager=eager, reference=reference)
+    assert not judged.passed
+    assert judged.ratio > 1
+    assert "rows where" not in judged.sentence
+
+
+def test_a_chaotic_row_may_not_be_anything() -> None:
+    reference, own, other = with_a_chaotic_row(2)
+    eager, graph = ((reference + error).astype(np.float32) for error in (own, other))
+    graph[5] += 1
+    judged = row_parity(graph, eager=eager, reference=reference)
+    assert not judged.passed
+    assert "on rows where PyTorch's own is far above the others'" in judged.sentence
+
+
+@pytest.mark.parametrize("apart", [7, 12])
+def test_where_many_rows_stand_out_none_is_judged_apart(apart: int) -> None:
+    error = np.full((ROWS, WIDTH), STEP)
+    error[:apart] *= 100
+    assert not outlying_rows(error, np.ones((ROWS, WIDTH))).any()
+    error[6:apart] /= 100
+    assert outlying_rows(error, np.ones((ROWS, WIDTH))).sum() == 6
+    assert not outlying_rows(error[5:12], np.ones((7, WIDTH))).any()
