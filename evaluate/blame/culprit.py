@@ -149,7 +149,7 @@ def _name(case: Case, point: Point, share: float) -> Culprit:
             fault=fault,
             operator=step.operator,
             node=step.name,
-            pytorch=line.operator if fault != "inserted" else "",
+            pytorch=_whole(case, line).operator if fault != "inserted" else "",
             path=(step.path or line.path) if fault == "inserted" else line.path,
             source=(step.source or line.source) if fault == "inserted" else line.source,
             value=point.value,
@@ -171,7 +171,7 @@ def _name(case: Case, point: Point, share: float) -> Culprit:
         wanted = ", ".join(alignment.value_of.get(name, name) for name in actual)
         return culprit("wired", last, point.line, f"it reads {names} instead of {wanted}")
     pair = case.pair
-    twins = pair.reference.twins.get(point.line.inputs[0] if point.line.item is not None else point.line.name, ())
+    twins = pair.reference.twins.get(_whole(case, point.line).name, ())
     unlike = first_unlike(own, twins, graph=pair.weights, expected=pair.reference.weights)
     if unlike is None:
         chosen = _main(own)
@@ -221,12 +221,18 @@ def _actual_inputs(case: Case, line: Line, own: Sequence[Step], local: "_Local")
     return found
 
 
+def _whole(case: Case, line: Line) -> Line:
+    """Return the operation that a line is one of several results of, or the line itself."""
+    if line.item is None:
+        return line
+    return next(other for other in case.program.lines if other.name == line.inputs[0])
+
+
 def _reads(case: Case, line: Line) -> list[str]:
     """Return the lines that an operation reads, past those that a right graph has no steps for."""
     known = {other.name: other for other in case.program.lines}
     found: list[str] = []
-    whole = known[line.inputs[0]] if line.item is not None else line
-    waiting, seen = list(whole.inputs), set()
+    waiting, seen = list(_whole(case, line).inputs), set()
     while waiting:
         name = waiting.pop(0)
         if name in seen or known[name].kind == "constant":
