@@ -1,8 +1,13 @@
 """Networks that torchvision has weights for: their own preprocessing and labels."""
 
+import hashlib
+import pickle
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
+import torch
 from torchvision.models import get_model_weights  # type: ignore[import-untyped]
 from torchvision.transforms._presets import ImageClassification  # type: ignore[import-untyped]
 
@@ -87,19 +92,41 @@ def find_preset(factory: Factory, name: str) -> Preset:
 
 
 def download(preset: Preset) -> Weights:
-    """Return a preset's weights, from torch.hub's cache or the network; the hash in their name is checked.
+    """Return a preset's weights, from torch.hub's cache or the network, without running anything that stands in them.
+
+    The hash in their name is checked: torch.hub does so while it downloads, but not of what its cache holds already.
 
     Raises:
-        ExportError: they cannot be had.
+        ExportError: they cannot be had, or are not those that were published.
     """
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(preset.member.url).path).name
     try:
-        tensors = preset.member.get_state_dict(progress=False, check_hash=True)
+        if cached.is_file():
+            _check_hash(cached)
+        tensors = preset.member.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ExportError(
+            f"weights {preset.name} in {cached} hold something else than tensors, and reading that would run code; "
+            "take that file away, and they are downloaded again"
+        ) from error
     except (OSError, RuntimeError) as error:
         raise ExportError(
             f"weights {preset.name} cannot be downloaded ({error}); where there is a network, or from a file: "
             f"--weights FILE --preset {preset.name}"
         ) from error
     return Weights(tensors=tensors)
+
+
+def _check_hash(file: Path) -> None:
+    """Compare a file with the first digits of its sha256, which published weights have at the end of their name."""
+    expected = file.stem.rpartition("-")[2]
+    with file.open("rb") as content:
+        found = hashlib.file_digest(content, "sha256").hexdigest()
+    if not expected or not found.startswith(expected):
+        raise ExportError(
+            f"{file} has sha256 {found[:16]}…, but its name says {expected or 'nothing'}…, so it is cut short or "
+            "something else than was published; take it away, and the weights are downloaded again"
+        )
 
 
 def _distinct(categories: list[str]) -> tuple[str, ...]:

@@ -1,5 +1,7 @@
 """torchvision's networks by name: their weights' own preprocessing and labels. Nothing is downloaded here."""
 
+import hashlib
+import io
 import sys
 from pathlib import Path
 
@@ -26,18 +28,32 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return own_files.place(tmp_path)
 
 
+def publish(path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a file into torch.hub's cache where torchvision looks for weights, under the name that its hash gives it."""
+    name = f"squeezenet1_1-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    monkeypatch.setenv("TORCH_HOME", str(path))
+    monkeypatch.setattr(WeightsEnum, "url", f"file:///published/{name}")
+    cached = path / "hub" / "checkpoints" / name
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(content)
+    return cached
+
+
 @pytest.fixture
-def published(monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
-    """Weights that stand for the published ones."""
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
+    """Weights that stand for the published ones; torch.hub reads them itself."""
     torch.manual_seed(0)
     state = torchvision.models.squeezenet1_1(weights=None).state_dict()
-
-    def get_state_dict(self: WeightsEnum, *, progress: bool, check_hash: bool) -> dict[str, torch.Tensor]:
-        assert check_hash
-        return state
-
-    monkeypatch.setattr(WeightsEnum, "get_state_dict", get_state_dict)
+    torch.save(state, content := io.BytesIO())
+    publish(tmp_path / "cache", content.getvalue(), monkeypatch)
     return state
+
+
+class Harm:
+    """Writes a file where it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return open, ("ran", "w")
 
 
 @pytest.mark.parametrize("name", ["DEFAULT", "IMAGENET1K_V1"])
@@ -110,6 +126,26 @@ def test_weights_that_torchvision_does_not_have(
 ) -> None:
     with pytest.raises(ExportError, match=message):
         draft_of_factory(command(factory, weights, preset=preset, labels=None, inputs=()))
+
+
+def test_a_cached_file_with_another_hash_is_refused(
+    published: dict[str, torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cached,) = (tmp_path / "cache" / "hub" / "checkpoints").iterdir()
+    torch.save(Harm(), cached)
+    with pytest.raises(ExportError, match=r"squeezenet1_1-\w{8}\.pth has sha256 \w{16}…, but its name says \w{8}…"):
+        draft_of_factory(command(SQUEEZENET, "DEFAULT", labels=None, inputs=()))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_published_weights_run_nothing_even_where_their_hash_is_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save(Harm(), content := io.BytesIO())
+    publish(tmp_path / "cache", content.getvalue(), monkeypatch)
+    with pytest.raises(ExportError, match="hold something else than tensors, and reading that would run code"):
+        draft_of_factory(command(SQUEEZENET, "DEFAULT", labels=None, inputs=()))
+    assert not (tmp_path / "ran").exists()
 
 
 def test_without_a_network_it_is_said_how_to_go_on(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
