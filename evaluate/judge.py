@@ -19,6 +19,7 @@ from evaluate.compare import decide
 from evaluate.contract import NO_RECIPE, golden_checks, label_check, structure_checks
 from evaluate.eager import Eager, eager_of
 from evaluate.image_inputs import image_input_sets
+from evaluate.independence import independence_check
 from evaluate.inputs import Arrays, InputSet, Predict, first_rows, take
 from evaluate.plan import Plan, plan_of
 from evaluate.reduced import MAX_DROP, REDUCED_RULE
@@ -26,7 +27,8 @@ from evaluate.runners import all_candidates
 from evaluate.source import HeldOut, all_held_out, dataset_of, golden_of, some_of
 from evaluate.table_inputs import table_input_sets
 from evaluate.tensor_inputs import tensor_input_sets
-from evaluate.verdicts import RealSamples, Truth, judge_graph
+from evaluate.truth import Truth
+from evaluate.verdicts import RealSamples, judge_graph
 from export.factory import Factory
 from export.work import flops_per_row
 from serve.bundle import SCHEMA_VERSION, Bundle, Manifest, Precision
@@ -89,6 +91,7 @@ def certify(
     plan = _plan(manifest, everything, eager, samples=samples, quick=quick)
     held_out = some_of(everything, samples=plan.samples, seed=seed)
     truths, skipped = truths_of(manifest, golden, held_out, eager, plan=plan, seed=seed, on_step=on_step)
+    checks += (independence_check(truths, row_independent=manifest.row_independent),)
     real = None
     reduced = any(entry.precision not in {None, "float32"} for entry in manifest.files)
     if "classification" in manifest.task and reduced:
@@ -107,12 +110,12 @@ def certify(
 
 def _plan(manifest: Manifest, found: HeldOut, eager: Eager, *, samples: int | None, quick: bool) -> Plan:
     one = first_rows(found.inputs, 1)
-    shape = manifest.outputs[0].shape[1:]
+    widths = (math.prod(size for size in spec.shape[1:] if isinstance(size, int)) for spec in manifest.outputs)
     return plan_of(
         quick=quick,
         samples=samples,
         flops_per_row=flops_per_row(eager.module, tuple(torch.from_numpy(one[spec.name]) for spec in manifest.inputs)),
-        width=math.prod(size for size in shape if isinstance(size, int)),
+        width=min(widths),
         real=found.real,
     )
 

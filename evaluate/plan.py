@@ -63,7 +63,7 @@ def plan_of(
         quick: Fewer samples and input sets.
         samples: Held-out samples at most, where the caller says so.
         flops_per_row: Floating-point operations of one row, 0 where they are not known.
-        width: Values that each row of the first output holds.
+        width: Values that each row holds of the output that has fewest.
         real: Whether the samples are real, and not noise.
     """
     plan = QUICK if quick else FULL

@@ -8,25 +8,16 @@ from numpy.typing import NDArray
 
 from evaluate.certificate import Comparison, Decisions, GraphVerdict, Reduced, Verdict
 from evaluate.compare import DecisionParity, decision_parity, vacuity
+from evaluate.independence import Outcome, neighbours_change
 from evaluate.inputs import Arrays, InputSet
 from evaluate.reduced import compare_decisions, judge_outputs, judge_reduced
 from evaluate.runners import RUN_ERRORS, Candidate
 from evaluate.source import HeldOut
+from evaluate.truth import Truth
 from export.module_runner import run_batches
 from serve.bundle import Task
 from serve.parity import output_parity
 from serve.runner import Runner
-
-_NEIGHBOUR_SHARE = 0.5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Truth:
-    """One input set with what the eager module makes of it."""
-
-    inputs: InputSet
-    reference: dict[str, NDArray[np.float64]]
-    eager: dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,12 +27,6 @@ class RealSamples:
     held_out: HeldOut
     logits: NDArray[np.float32]
     max_drop: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Outcome:
-    truth: Truth
-    outputs: dict[str, NDArray[Any]]
 
 
 def judge_graph(
@@ -56,7 +41,7 @@ def judge_graph(
         samples: Where its precision is reduced, what its decisions are compared on; None where nothing is decided.
     """
     comparisons: list[Comparison] = []
-    outcomes: list[_Outcome] = []
+    outcomes: list[Outcome] = []
     fault = candidate.fault
     exact = candidate.precision == "float32"
     decisive = "logits" if "classification" in task else None
@@ -66,7 +51,7 @@ def judge_graph(
             if isinstance(outputs, str):
                 fault = outputs
                 break
-            outcomes.append(_Outcome(truth=truth, outputs=outputs))
+            outcomes.append(Outcome(truth=truth, outputs=outputs))
             comparisons += compare_outputs(outputs, truth, must_vary=index == 0, decisive=decisive, exact=exact)
     broken = next((c for c in comparisons if c.verdict == "fail"), None)
     broken = broken or next((c for c in comparisons if c.verdict != "pass"), None)
@@ -118,7 +103,7 @@ def compare_outputs(
         found.append(
             Comparison(
                 input_set=truth.inputs.name,
-                batch_size=truth.inputs.batch_size,
+                batch_size=min(truth.inputs.batch_size, len(truth.inputs.judged)),
                 rows=len(expected),
                 output=name,
                 rmse=numeric.rmse if finite else None,
@@ -149,9 +134,9 @@ def _run(runner: Runner, inputs: InputSet) -> dict[str, NDArray[Any]] | str:
 
 
 def _judge_reduced(
-    candidate: Candidate, runner: Runner, outcomes: list[_Outcome], *, task: Task, samples: RealSamples | None
+    candidate: Candidate, runner: Runner, outcomes: list[Outcome], *, task: Task, samples: RealSamples | None
 ) -> tuple[Verdict, str, Reduced | None]:
-    changed = _neighbours_change(outcomes)
+    changed = neighbours_change(outcomes)
     if changed is not None:
         return "fail", changed, None
     first = outcomes[0]
@@ -170,33 +155,3 @@ def _judge_reduced(
             max_drop=samples.max_drop,
         )
     return judge_reduced(errors, decisions)
-
-
-def _neighbours_change(outcomes: list[_Outcome]) -> str | None:
-    """Return why a row's output depends on who else is in its batch, or None where it does not.
-
-    A scale that is measured over the batch at hand makes the answer to one user depend on what others send. Another
-    order of summation may push a few values over a rounding step; that is far less than the rounding itself.
-    """
-    alone = next((o for o in outcomes if o.truth.inputs.kind == "again" and o.truth.inputs.batch_size == 1), None)
-    if alone is None:
-        return None
-    for other in outcomes:
-        inputs = other.truth.inputs
-        if inputs.kind not in {"again", "hostile"}:
-            continue
-        for name, values in other.outputs.items():
-            expected = alone.outputs[name].astype(np.float64)
-            found = values[inputs.judged].astype(np.float64)
-            if found.shape != expected.shape:
-                continue  # rows that PyTorch itself gives no finite output for were left out of one of the two
-            difference = float(np.sqrt(np.mean(np.square(found - expected))))
-            own = float(np.sqrt(np.mean(np.square(expected - alone.truth.reference[name]))))
-            floor = float(np.spacing(np.float32(np.abs(expected).max())))
-            if not difference <= _NEIGHBOUR_SHARE * max(own, floor):
-                return (
-                    f"{name} of a row depends on the other rows of its batch: {inputs.name} at batch size "
-                    f"{inputs.batch_size}, it changes by rms {difference:.3g}, and its whole error is {own:.3g}; "
-                    "quantise with fixed ranges"
-                )
-    return None

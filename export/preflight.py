@@ -179,24 +179,27 @@ def _build(build: Callable[[], nn.Module], weights: Mapping[str, Tensor]) -> nn.
 
 
 def _mixing(module: nn.Module, inputs: Outputs) -> str | None:
-    """Name the part that mixes rows: a row alone, and with others behind it, is judged in float64."""
-    if len(inputs[0]) < 2:
+    """Name the part that mixes rows: each row alone, and between hostile ones, is judged in float64."""
+    if len(inputs[0]) < _ROWS:
         return None
     wide = to_float64(module)
-    alone = tuple(tensor[:1].clone() for tensor in inputs)
-    others = tuple(torch.cat([tensor[:1], _hostile(tensor[1:])]) for tensor in inputs)
-    try:
-        with torch.no_grad():
-            pairs = list(zip(wide(*alone), wide(*others), strict=True))
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        reason = (str(error).strip() or repr(error)).splitlines()[0]
-        raise ExportError(
-            f"{part_name(module, '')} fails in float64, or at batch size 1, where its graphs are judged "
-            f"({reason}); take dtypes from its inputs, and write forward for any number of rows"
-        ) from error
-    if all(_same_row(one, many) for one, many in pairs):
-        return None
-    return part_name(wide, first_difference(wide, alone, others, same=_same_row))
+    for row in range(_ROWS):
+        alone = tuple(tensor[row : row + 1].clone() for tensor in inputs)
+        company = [_hostile(tensor[1 - row : 2 - row]) for tensor in inputs]
+        # before and behind: what sums along the batch, or runs along it as a sequence, mixes in one direction only
+        among = tuple(torch.cat([other, own, other]) for own, other in zip(alone, company, strict=True))
+        try:
+            with torch.no_grad():
+                pairs = list(zip(wide(*alone), wide(*among), strict=True))
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            reason = (str(error).strip() or repr(error)).splitlines()[0]
+            raise ExportError(
+                f"{part_name(module, '')} fails in float64, or at batch size 1, where its graphs are judged "
+                f"({reason}); take dtypes from its inputs, and write forward for any number of rows"
+            ) from error
+        if not all(_same_row(one, many) for one, many in pairs):
+            return part_name(wide, first_difference(wide, alone, among, same=_same_row))
+    return None
 
 
 def _hostile(rows: Tensor) -> Tensor:
@@ -206,10 +209,12 @@ def _hostile(rows: Tensor) -> Tensor:
 
 
 def _same_row(alone: Tensor, among: Tensor) -> bool:
-    """Return whether the first row is the same; tensors without rows tell nothing."""
-    if not alone.ndim or not alone.is_floating_point() or len(among) <= len(alone):
+    """Return whether the middle of three rows is the same as it is alone; tensors without rows tell nothing."""
+    if not alone.ndim or len(among) != 3 * len(alone):
         return True
-    row = among[: len(alone)]
+    row = among[len(alone) : 2 * len(alone)]
+    if not alone.is_floating_point():
+        return equal(alone, row)
     scale = max(1.0, float(alone.abs().nan_to_num(posinf=0.0).max())) if alone.numel() else 1.0
     return torch.allclose(alone, row, rtol=_SAME, atol=_SAME * scale, equal_nan=True)
 

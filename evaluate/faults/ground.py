@@ -13,7 +13,7 @@ from evaluate.faults.subjects import Subject, build_module, draw_samples, runner
 from evaluate.judge import truths_of
 from evaluate.plan import FULL, QUICK, Plan
 from evaluate.source import HeldOut
-from evaluate.verdicts import Truth
+from evaluate.truth import Truth
 from export.deployable import to_float64
 from serve.bundle import SCHEMA_VERSION, Manifest, Provenance
 from serve.golden import Golden

@@ -11,7 +11,7 @@ from torch import nn
 from evaluate.faults.graph_double import DoubleRunner
 from evaluate.faults.subjects import Subject, runner_of
 from evaluate.inputs import Arrays, take
-from evaluate.verdicts import Truth
+from evaluate.truth import Truth
 from export.deployable import to_float64
 from export.module_runner import run_batches
 from serve.runner import Runner

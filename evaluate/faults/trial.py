@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from evaluate.faults.rules import OURS, RULES
 from evaluate.inputs import Arrays
 from evaluate.runners import Candidate
-from evaluate.verdicts import Truth, judge_graph
+from evaluate.truth import Truth
+from evaluate.verdicts import judge_graph
 from serve.bundle import Task
 from serve.runner import Runner
 

@@ -13,7 +13,8 @@ from evaluate.image_inputs import image_input_sets
 from evaluate.inputs import LARGEST_BATCH, Arrays
 from evaluate.runners import Candidate
 from evaluate.table_inputs import table_input_sets
-from evaluate.verdicts import Truth, judge_graph
+from evaluate.truth import Truth
+from evaluate.verdicts import judge_graph
 from export.deployable import Deployable, input_specs, output_specs, to_float64
 from export.module_runner import ModuleRunner, run_batches
 from export.to_onnx import export_onnx

@@ -305,6 +305,10 @@ PASSING = [
     pytest.param(
         lambda: Net(lambda n, x: n.layer(x.view(-1, 2, 4)).flatten(1), layer=transformer_layer()), id="attention"
     ),
+    pytest.param(
+        lambda: Net(lambda n, x: n.steps(x.unsqueeze(1))[0].squeeze(1), steps=nn.LSTM(8, 8, batch_first=True)),
+        id="recurrent",
+    ),
     pytest.param(lambda: WithBuffer(lambda n, x: x * n.kept, torch.rand(8)), id="constant in a buffer"),
     pytest.param(
         lambda: WithBuffer(lambda n, x: x * n.kept, torch.arange(8.0), persistent=False), id="buffer made anew"
@@ -376,6 +380,13 @@ def attended(_: nn.Module, x: Tensor) -> Tensor:
         pytest.param(lambda: Net(lambda _, x: x - x.mean()), "Net", id="mean of the batch"),
         pytest.param(lambda: Net(attended), "Net", id="attention over the batch"),
         pytest.param(lambda: Net(lambda _, x: x / x.abs().max()), "Net", id="scaled by the batch's largest"),
+        pytest.param(lambda: Net(lambda _, x: x.cumsum(0)), "Net", id="sum of the rows before"),
+        pytest.param(lambda: Net(lambda _, x: x.flip(0).cumsum(0).flip(0)), "Net", id="sum of the rows behind"),
+        pytest.param(
+            lambda: Net(lambda n, x: n.steps(x.unsqueeze(1))[0].squeeze(1), steps=nn.LSTM(8, 8)),
+            "steps",
+            id="recurrent without batch_first",
+        ),
         pytest.param(
             lambda: Net(lambda n, x: n.norm(x.unsqueeze(2).expand(-1, -1, 2)).sum(2), norm=STATELESS),
             "norm",
