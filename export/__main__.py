@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,9 @@ from export.command import Certify, Export, check_flags
 
 if TYPE_CHECKING:
     from export.write import Draft
+
+_CODES = (0, 1, 2, 130)  # of evaluate: parity holds, it fails, trouble, stopped
+_AGAIN = "run `python -m evaluate parity` on it, where there is more memory say"
 
 
 def main(args: list[str] | None = None) -> int:
@@ -60,6 +64,9 @@ def main(args: list[str] | None = None) -> int:
     except (BundleError, DataError, ExportError, OSError, RecipeError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except Exception:  # noqa: BLE001 - Python would exit 1, which here says that parity fails
+        traceback.print_exc()
+        return 2
     print(f"bundle {out}  {draft.name}  sha256 {manifest.sha256[:16]}  {time.perf_counter() - start:.1f} s", flush=True)
     begun = time.perf_counter()
     certify = command.certify or ("none" if command.run else "quick")
@@ -99,10 +106,18 @@ def _certify(out: Path, certify: Certify, factory: str | None, *, trust: bool) -
         return 0
     quick = ["--quick"] if certify == "quick" else []
     try:
-        return subprocess.run([sys.executable, "-m", "evaluate", *parity, *quick], check=False).returncode
+        code = subprocess.run([sys.executable, "-m", "evaluate", *parity, *quick], check=False).returncode
     except KeyboardInterrupt:
         print(f"stopped; {out} is written, but not certified", file=sys.stderr)
         return 130
+    except OSError as error:  # no memory for a process, say
+        print(f"error: {out} is written, but evaluate could not be started ({error}); {_AGAIN}", file=sys.stderr)
+        return 2
+    if code in _CODES:
+        return code
+    ended = f"was killed by signal {-code}" if code < 0 else f"exited {code}"
+    print(f"error: {out} is written, but evaluate {ended} before it could judge it; {_AGAIN}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":
