@@ -8,7 +8,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from evaluate.bench.result import Bench, BenchRow
 from evaluate.bench.table import label
-from train.pictures.layout import MARKERS, house_style, legend_below, new_figure, render
+from train.pictures.layout import FONT, MARKERS, house_style, legend_below, new_figure, render, wrap
 from train.pictures.picture import Picture
 
 _WIDTH, _HEIGHT = 10.0, 4.6
@@ -34,10 +34,11 @@ def draw_bench(bench: Bench) -> Picture:
     rate, latency = figure.subplots(1, 2)
     _panel(rate, bench, "rows a second", lambda row: row.rows_per_s, None)
     _panel(latency, bench, "milliseconds a batch, with the middle half", lambda row: row.median_ms, _spread)
-    figure.suptitle(
+    title = (
         f"{bench.name}: median of each runner; {bench.machine}; threads: torch {bench.torch_threads}, "
         f"ONNX Runtime {bench.onnxruntime_threads}"
     )
+    figure.suptitle(wrap(title, inches=_WIDTH), fontsize=FONT + 1)
     legend_below(figure, rate)
     return render(figure, f"{bench.name}: rows a second and milliseconds a batch, by batch size")
 

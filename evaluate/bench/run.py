@@ -15,10 +15,11 @@ from torch import nn
 from evaluate.bench.compiled import compiler_fault, fresh_cache
 from evaluate.bench.entrants import EAGER, Entrant, compiled_entrant, eager_entrant, graph_entrants
 from evaluate.bench.fitting import cost_of, fit, look_at, usable_bytes
+from evaluate.bench.loadgen import SCENARIOS, run_all
 from evaluate.bench.own_process import Probed
 from evaluate.bench.peak import measure_peak
 from evaluate.bench.probe import Job, ladder
-from evaluate.bench.result import COMPILED, Bench, BenchError, BenchRow, Peak, RunnerCost, ThreadTrial
+from evaluate.bench.result import COMPILED, Bench, BenchError, BenchRow, Peak, RunnerCost, Scenario, ThreadTrial
 from evaluate.bench.rows import rows_at
 from evaluate.bench.settings import Settings
 from evaluate.bench.threads import WithThreads, best_of, counts_to_try, torch_threads, try_threads
@@ -85,6 +86,7 @@ class Measurement:
             stack.enter_context(torch_threads(settings.threads or cpus))
             entrants = self._entrants(settings.threads or cpus)
             self._steps = len(entrants) + len(settings.sizes) + (0 if settings.quick else 2 + _COMPILE_STEPS)
+            self._steps += len(SCENARIOS) if settings.loadgen_s is not None else 0
             sizes = self._sizes(entrants, settings.threads or cpus)
             trials, for_torch, for_onnx = self._threads(entrants, sizes[-1], cpus)
             torch.set_num_threads(for_torch)
@@ -95,6 +97,7 @@ class Measurement:
             peaks = self._peaks(entrants, cpus)
             work = self._work()
             rows = self._rows(entrants, sizes, peaks, work)
+            scenarios = self._loadgen(entrants, rows)
         return Bench(
             name=self.bundle.manifest.name,
             bundle_sha256=self.bundle.manifest.sha256,
@@ -110,7 +113,7 @@ class Measurement:
             trials=trials,
             peaks=peaks,
             left_out=tuple(self._left_out),
-            scenarios=(),
+            scenarios=scenarios,
         )
 
     def _entrants(self, threads: int) -> list[Entrant]:
@@ -213,6 +216,38 @@ class Measurement:
             )
             self._done += 1
         return tuple(rows)
+
+    def _loadgen(self, entrants: list[Entrant], rows: tuple[BenchRow, ...]) -> tuple[Scenario, ...]:
+        """Let MLPerf's load generator question the float32 ONNX graph, on CUDA where that is there."""
+        settings = self.settings
+        if settings.loadgen_s is None:
+            return ()
+        served = [entrant for entrant in entrants if entrant.provider.endswith("ExecutionProvider")]
+        chosen = next((entrant for entrant in reversed(served) if entrant.precision == "float32"), None)
+        if chosen is None:
+            raise BenchError(
+                f"--loadgen questions a float32 ONNX graph, but {self.bundle.path} holds none; export it with "
+                "--formats onnx"
+            )
+        mine = [row for row in rows if (row.runner, row.provider) == (chosen.name, chosen.provider)]
+        best = max(mine, key=lambda row: row.rows_per_s)
+        one = mine[0].rows_per_s / mine[0].batch_size if mine[0].batch_size > 1 else mine[0].rows_per_s
+
+        def told(scenario: str) -> None:
+            self._say(f"MLPerf's {scenario}")
+            self._done += 1
+
+        return run_all(
+            chosen.runner,
+            self.inputs,
+            graph=chosen.label,
+            seconds=settings.loadgen_s,
+            largest=best.batch_size,
+            rows_per_s=(one, best.rows_per_s),
+            target_qps=settings.target_qps,
+            latency_ms=settings.latency_ms,
+            on_scenario=told,
+        )
 
     def _work(self) -> int:
         inputs = [self.inputs[spec.name] for spec in self.bundle.manifest.inputs]

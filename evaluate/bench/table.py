@@ -11,7 +11,9 @@ from evaluate.tables import short, size
 
 _GIGA = 1e9
 _MIB = 2**20
-_FEW = 100  # rows a second that need more than whole ones
+_NS_PER_MS = 1e6
+_P99 = "99.00 percentile latency (ns)"
+_MANY, _FEW = 1e5, 100
 
 
 def print_bench(bench: Bench, console: Console) -> None:
@@ -40,7 +42,7 @@ def print_bench(bench: Bench, console: Console) -> None:
 
 
 def _times(rows: Sequence[BenchRow]) -> Table:
-    table = Table()
+    table = Table(show_edge=False, pad_edge=False)
     table.add_column("runner")
     table.add_column("median ms", justify="right")
     table.add_column("middle half", justify="right")
@@ -60,7 +62,7 @@ def _times(rows: Sequence[BenchRow]) -> Table:
                 label(row.runner, row.provider),
                 _digits(row.median_ms),
                 f"{_digits(low)}-{_digits(high)}",
-                f"{row.rows_per_s:,.0f}" if row.rows_per_s >= _FEW else f"{row.rows_per_s:.3g}",
+                _rate(row.rows_per_s),
                 _ratio(row),
             ]
             if shares:
@@ -70,7 +72,7 @@ def _times(rows: Sequence[BenchRow]) -> Table:
 
 
 def _costs(costs: Sequence[RunnerCost]) -> Table:
-    table = Table()
+    table = Table(show_edge=False, pad_edge=False)
     table.add_column("runner")
     table.add_column("size", justify="right")
     table.add_column("start to\nfirst answer", justify="right")
@@ -123,7 +125,12 @@ def _peak(peak: Peak) -> str:
 
 def _scenario(scenario: Scenario) -> list[str]:
     verdict = "VALID" if scenario.valid else "INVALID"
-    head = f"loadgen {scenario.scenario}, {scenario.graph}: {scenario.figure} {scenario.value:,.6g}; {verdict}"
+    figure, value = scenario.figure, f"{scenario.value:,.1f}"
+    if figure.endswith("(ns)"):
+        figure, value = figure.removesuffix(" (ns)"), f"{_digits(scenario.value / _NS_PER_MS)} ms"
+    p99 = float(scenario.summary.get(_P99, "nan")) / _NS_PER_MS
+    tail = f", 99th percentile {_digits(p99)} ms" if scenario.scenario != "Offline" else ""  # it is one query there
+    head = f"loadgen {scenario.scenario}, {scenario.graph}: {figure} {value}{tail}; {verdict}"
     return [head, *(f"  {line}" for line in scenario.advice)]
 
 
@@ -136,6 +143,12 @@ def _ratio(row: BenchRow) -> str:
 
 def _times_eager(value: float) -> str:
     return f"{value:.2f}" if value < 10 else _digits(value)
+
+
+def _rate(rows_per_s: float) -> str:
+    if rows_per_s >= _MANY:
+        return f"{rows_per_s / 1000:,.0f} k"
+    return f"{rows_per_s:,.0f}" if rows_per_s >= _FEW else f"{rows_per_s:.3g}"
 
 
 def _share(share: float | None) -> str:

@@ -160,28 +160,6 @@ def test_without_the_data_parity_uses_what_the_bundle_carries(
     assert "give --data-root where it is, or train once to download it" in err
 
 
-def test_bench_times_every_runner_at_every_batch_size(digits_bundle: Path, evaluate: Evaluate, tmp_path: Path) -> None:
-    path = tmp_path / "bench.json"
-    code, out, _ = evaluate(
-        "bench", str(digits_bundle), "--rounds", "2", "--batch-sizes", "1", "8", "--json", str(path)
-    )
-    assert code == 0
-    assert "rows/s" in out
-    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-    assert [(row["batch_size"], row["runner"]) for row in rows] == [
-        (size, runner) for size in (1, 8) for runner in ("eager", "graph.onnx", "graph.torchscript.pt")
-    ]
-    for row in rows:
-        assert row["quartile_ms"][0] <= row["median_ms"] <= row["quartile_ms"][1]
-        assert row["rows_per_s"] == pytest.approx(1000 * row["batch_size"] / row["median_ms"])
-
-
-def test_bench_refuses_no_rounds(digits_bundle: Path, evaluate: Evaluate) -> None:
-    code, _, err = evaluate("bench", str(digits_bundle), "--rounds", "0")
-    assert code == 2
-    assert "--rounds is 0" in err
-
-
 @pytest.mark.slow
 def test_fashion_mnist_lands_in_the_notes_band_and_every_graph_agrees(
     fashion_bundle: Path, data_root: Path, evaluate: Evaluate, tmp_path: Path

@@ -184,7 +184,7 @@ def test_bench_takes_the_factory_and_shows_sizes(
     own_bundles: dict[str, Path], evaluate: Evaluate, tmp_path: Path
 ) -> None:
     path = tmp_path / "bench.json"
-    options = ("--factory", FACTORY, "--rounds", "2", "--batch-sizes", "2", "--json", str(path))
+    options = ("--quick", "--factory", FACTORY, "--rounds", "2", "--batch-sizes", "2", "--json", str(path))
     assert evaluate("bench", str(own_bundles["TwoInputs"]), "--trust", *options)[0] == 0
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
     assert [row["runner"] for row in rows] == ["eager", *GRAPHS]
