@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from evaluate.inputs import Arrays, count, take
 from export.folder_record import recorded_folder
 from serve.bundle import Bundle, BundleError
-from serve.golden import Golden, read_golden
+from serve.golden import Golden, check_fits, read_golden
 from train.data import load_dataset
 from train.dataset import DataError, Dataset, MissingDataError
 from train.image_folder import find_folder, read_image_folder
@@ -40,15 +40,17 @@ class HeldOut:
 
 
 def golden_of(bundle: Bundle) -> Golden:
-    """Read a bundle's golden inputs.
+    """Read a bundle's golden inputs, as a server does before it runs them.
 
     Raises:
-        BundleError: it has none.
+        BundleError: it has none, or they are not what the manifest lists.
     """
     entry = bundle.entry("golden")
     if entry is None:
         raise BundleError(f"{bundle.path} holds no golden inputs; export the run again")
-    return read_golden(bundle.read(entry))
+    golden = read_golden(bundle.read(entry))
+    check_fits(golden, bundle.manifest)
+    return golden
 
 
 def dataset_of(bundle: Bundle, data_root: Path) -> Dataset | None:

@@ -18,6 +18,7 @@ from torch import nn
 from evaluate.certificate import Certificate
 from export.deployable import rebuild
 from serve.bundle import CERTIFICATE, Manifest, read_bundle
+from serve.golden import Golden, encode_golden, read_golden
 
 Evaluate = Callable[..., tuple[int, str, str]]
 GRAPHS = ["graph.onnx", "graph.torchscript.pt"]
@@ -164,6 +165,45 @@ def test_weights_that_are_not_the_graphs_are_reported(wrong_bundle: Path, evalua
     code, out, _ = evaluate("parity", str(wrong_bundle))
     assert code == 1
     assert "golden logits: differ from what state_dict.pt gives" in out
+
+
+def without_probabilities(golden: Golden) -> Golden:
+    logits = {"logits"}
+    eager, reference = ({name: found[name] for name in logits} for found in (golden.eager, golden.reference))
+    return replace(golden, eager=eager, reference=reference)
+
+
+def of_nine_classes(golden: Golden) -> Golden:
+    eager, reference = (
+        {name: values[:, :9] for name, values in found.items()} for found in (golden.eager, golden.reference)
+    )
+    return replace(golden, eager=eager, reference=reference)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(
+            without_probabilities, "outputs logits, but manifest.json lists logits, probabilities", id="missing"
+        ),
+        pytest.param(of_nine_classes, "output logits as float32 [42, 9], but manifest.json says float32", id="width"),
+        pytest.param(
+            lambda golden: replace(golden, inputs={"pixels": golden.inputs["image"]}),
+            "inputs pixels, but manifest.json lists image",
+            id="input",
+        ),
+    ],
+)
+def test_golden_arrays_that_a_server_refuses_are_not_certified(
+    wrong_bundle: Path, evaluate: Evaluate, change: Callable[[Golden], Golden], message: str
+) -> None:
+    golden = change(read_golden((wrong_bundle / "golden.npz").read_bytes()))
+    replace_file(wrong_bundle, "golden.npz", encode_golden(golden))
+    code, _, err = evaluate("parity", str(wrong_bundle), "--quick")
+    assert code == 2
+    assert f"error: golden.npz has {message}" in err
+    assert "Traceback" not in err
+    assert not (wrong_bundle / CERTIFICATE).exists()
 
 
 def test_outputs_that_do_not_vary_prove_nothing(wrong_bundle: Path, evaluate: Evaluate, tmp_path: Path) -> None:
