@@ -6,9 +6,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluate.accuracy.record import Estimate, TargetErrors
-from evaluate.accuracy.resample import Statistic
+from evaluate.accuracy.record import Estimate, GraphErrors, TargetErrors
+from evaluate.accuracy.resample import Statistic, estimate_all
+from evaluate.accuracy.run import Outcome, Outcomes
 from evaluate.compare import upper_bound
+
+
+def measure_errors(outcomes: Outcomes, *, resamples: int, seed: int) -> tuple[GraphErrors, ...]:
+    """Return the errors of every graph of a regression."""
+    truth, names = outcomes.labelled.truth, outcomes.manifest.labels
+    errors = [outcome.outputs["prediction"].astype(np.float64) - truth for outcome in outcomes.all]
+    statistics = {
+        f"{place} {index}": errors_statistic(error[:, index], truth[:, index])
+        for place, error in enumerate(errors)
+        for index in range(len(names))
+    }
+    estimates = estimate_all(statistics, len(truth), resamples=resamples, seed=seed)
+    return tuple(
+        _errors(
+            outcome,
+            outcomes.all[0],
+            error,
+            [estimates[f"{place} {index}"] for index in range(len(names))],
+            names,
+        )
+        for place, (outcome, error) in enumerate(zip(outcomes.all, errors, strict=True))
+    )
 
 
 def errors_statistic(error: NDArray[np.float64], truth: NDArray[Any]) -> Statistic:
@@ -55,4 +78,26 @@ def errors_of_targets(
             beyond_max_upper_95=upper_bound(0, len(error)),
         )
         for index, (name, (mean, root, r2)) in enumerate(zip(names, estimates, strict=True))
+    )
+
+
+def _errors(
+    outcome: Outcome,
+    eager: Outcome,
+    error: NDArray[np.float64],
+    estimates: list[list[Estimate]],
+    names: tuple[str, ...],
+) -> GraphErrors:
+    difference = np.abs(outcome.outputs["prediction"].astype(np.float64) - eager.outputs["prediction"]).max()
+    return GraphErrors(
+        graph=outcome.graph,
+        provider=outcome.provider,
+        rows=len(error),
+        mean_absolute_error=float(np.abs(error).mean()),
+        root_mean_squared_error=float(np.sqrt(np.mean(np.square(error)))),
+        max_absolute_error=float(np.abs(error).max()),
+        max_difference_to_eager=None if outcome is eager else float(difference),
+        duration_s=outcome.duration_s,
+        size_bytes=outcome.size_bytes,
+        targets=errors_of_targets(names, error, estimates),
     )

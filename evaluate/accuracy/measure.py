@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from evaluate.accuracy.classes import batch_mean, score_classes, top_k
-from evaluate.accuracy.errors import errors_of_targets, errors_statistic
+from evaluate.accuracy.errors import measure_errors
 from evaluate.accuracy.probabilities import auc_statistic, confidences, put_together, score_statistic
-from evaluate.accuracy.record import Accuracy, Estimate, GraphAccuracy, GraphErrors, Probabilities, Robustness
+from evaluate.accuracy.record import Accuracy, Estimate, GraphAccuracy, Probabilities, Robustness
 from evaluate.accuracy.resample import RESAMPLES, Statistic, estimate_all
 from evaluate.accuracy.robustness import Subject, measure_robustness
 from evaluate.accuracy.run import Outcome, Outcomes, check_request, run_samples
@@ -90,7 +90,7 @@ def figures_of(
     regression = manifest.task == "regression"
     if regression:
         graphs: tuple[GraphAccuracy, ...] = ()
-        errors = _all_errors(outcomes, resamples=resamples, seed=seed)
+        errors = measure_errors(outcomes, resamples=resamples, seed=seed)
     else:
         graphs, errors = _all_accuracies(outcomes, batch_size=batch_size, resamples=resamples, seed=seed), ()
     return Accuracy(
@@ -224,47 +224,4 @@ def _accuracy(
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         not_finite=int((~finite).sum()),
         probabilities=probabilities,
-    )
-
-
-def _all_errors(outcomes: Outcomes, *, resamples: int, seed: int) -> tuple[GraphErrors, ...]:
-    truth, names = outcomes.labelled.truth, outcomes.manifest.labels
-    errors = [outcome.outputs["prediction"].astype(np.float64) - truth for outcome in outcomes.all]
-    statistics = {
-        f"{place} {index}": errors_statistic(error[:, index], truth[:, index])
-        for place, error in enumerate(errors)
-        for index in range(len(names))
-    }
-    estimates = estimate_all(statistics, len(truth), resamples=resamples, seed=seed)
-    return tuple(
-        _errors(
-            outcome,
-            outcomes.all[0],
-            error,
-            [estimates[f"{place} {index}"] for index in range(len(names))],
-            names,
-        )
-        for place, (outcome, error) in enumerate(zip(outcomes.all, errors, strict=True))
-    )
-
-
-def _errors(
-    outcome: Outcome,
-    eager: Outcome,
-    error: NDArray[np.float64],
-    estimates: list[list[Estimate]],
-    names: tuple[str, ...],
-) -> GraphErrors:
-    difference = np.abs(outcome.outputs["prediction"].astype(np.float64) - eager.outputs["prediction"]).max()
-    return GraphErrors(
-        graph=outcome.graph,
-        provider=outcome.provider,
-        rows=len(error),
-        mean_absolute_error=float(np.abs(error).mean()),
-        root_mean_squared_error=float(np.sqrt(np.mean(np.square(error)))),
-        max_absolute_error=float(np.abs(error).max()),
-        max_difference_to_eager=None if outcome is eager else float(difference),
-        duration_s=outcome.duration_s,
-        size_bytes=outcome.size_bytes,
-        targets=errors_of_targets(names, error, estimates),
     )

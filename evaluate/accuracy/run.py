@@ -12,7 +12,7 @@ from torch import nn
 
 from evaluate.accuracy.record import AccuracyError
 from evaluate.compare import decide
-from evaluate.eager import eager_of
+from evaluate.eager import checked_eager
 from evaluate.labelled import Labelled, labelled_samples
 from evaluate.runners import RUN_ERRORS, candidates, weights_bytes
 from export.factory import Factory
@@ -104,7 +104,7 @@ def run_samples(
     inputs = labelled.inputs
     decisive = "prediction" if manifest.task == "regression" else "logits"
     kept = {decisive} if manifest.task == "regression" else {decisive, "probabilities"}
-    eager, _ = eager_of(bundle, factory=factory, module=module)
+    eager = checked_eager(bundle, factory=factory, module=module)
 
     def run(graph: str, where: str, size_bytes: int, runner: Runner) -> Outcome:
         on_step(f"running the samples through {graph}, {where}")

@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from evaluate.accuracy.probabilities import BINS
-from evaluate.accuracy.record import Accuracy, ClassScores, Estimate, GraphAccuracy, Interval, Robustness
+from evaluate.accuracy.record import Accuracy, Estimate, GraphAccuracy, Interval, Robustness
 from evaluate.accuracy.robustness import CLEAN
 from evaluate.reduced import PairedDrop
 from evaluate.tables import short, size
@@ -121,7 +121,7 @@ def _classes(graph: GraphAccuracy) -> Table:
             str(found.support),
             str(found.predicted),
             *map(_on_line, (found.precision, found.recall, found.f1)),
-            _mistaken(graph, found, place),
+            _mistaken(graph, place),
         )
     table.add_section()
     macro = graph.macro
@@ -130,12 +130,12 @@ def _classes(graph: GraphAccuracy) -> Table:
     return table
 
 
-def _mistaken(graph: GraphAccuracy, found: ClassScores, place: int) -> str:
+def _mistaken(graph: GraphAccuracy, place: int) -> str:
     others = [(count, other) for other, count in enumerate(graph.confusion[place]) if count and other != place]
     if not others:
         return ""
     count, other = max(others, key=lambda pair: pair[0])
-    return f"{escape(graph.classes[other].label)}, {count} ({100 * count / found.support:.1f} %)"
+    return f"{escape(graph.classes[other].label)}, {count}"
 
 
 def _confusion(graph: GraphAccuracy) -> Table:
@@ -222,7 +222,7 @@ def _targets(accuracy: Accuracy) -> Table:
                 _between(f"{target.root_mean_squared_error:.6g}", target.root_mean_squared_error_95, ".4g"),
                 "-" if target.r2 is None else _between(f"{target.r2:.4f}", target.r2_95, ".4f"),
                 f"{target.max_absolute_error:.6g}",
-                f"{100 * target.beyond_max_upper_95:.2g} %",
+                f"{100 * target.beyond_max_upper_95:.2f} %",
                 end_section=index == len(errors.targets) - 1 and index > 0,
             )
     return table
