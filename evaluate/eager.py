@@ -65,6 +65,19 @@ def eager_of(
     return eager, checks
 
 
+def checked_eager(bundle: Bundle, *, factory: Factory | None = None, module: nn.Module | None = None) -> Eager:
+    """Return the module that a bundle claims to be, for those who measure what they do not judge; see `eager_of`.
+
+    Raises:
+        BundleError: also where the module that is given has other weights than the bundle.
+    """
+    eager, checks = eager_of(bundle, factory=factory, module=module)
+    for check in checks:
+        if not check.passed:
+            raise BundleError(f"{bundle.path} is not the module given: {check.detail}")
+    return eager
+
+
 def _weights_check(bundle: Bundle, network: nn.Module) -> Check:
     """Check that the weights in the bundle are those of the module at hand."""
     entry = bundle.entry("state-dict")

@@ -23,7 +23,7 @@ from evaluate.bench.result import COMPILED, Bench, BenchError, BenchRow, Peak, R
 from evaluate.bench.rows import rows_at
 from evaluate.bench.settings import Settings
 from evaluate.bench.threads import WithThreads, best_of, counts_to_try, torch_threads, try_threads
-from evaluate.eager import eager_of
+from evaluate.eager import checked_eager
 from evaluate.source import golden_of
 from export.factory import load_factory
 from export.quiet import quiet
@@ -68,7 +68,7 @@ class Measurement:
         self._done, self._steps = 0.0, 1.0
         self._say("building the eager module")
         loaded = None if factory is None else load_factory(factory)
-        self._module = eager_of(bundle, factory=loaded, module=module)[0].module
+        self._module = checked_eager(bundle, factory=loaded, module=module).module
         self._free = usable_bytes(free)
         self._left_out: list[str] = []
         self._costs: list[RunnerCost] = []

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from own_bundles import NETWORKS
+from own_bundles import NETWORKS, trained
 
 from evaluate.bench.result import BenchError
 from evaluate.bench.run import Measurement
@@ -118,15 +118,12 @@ def test_where_nothing_fits_it_says_what_would_be_needed(digits_bundle: Path) ->
 
 
 def test_a_module_at_hand_needs_no_factory(own_bundles: dict[str, Path]) -> None:
-    from export.factory import build_module, load_factory
-
     bundle = read_bundle(own_bundles["TwoInputs"])
-    module = build_module(load_factory(FACTORY), dict(bundle.manifest.provenance.factory_args))
     shares: list[float] = []
     bench = Measurement(
         bundle,
         Settings(quick=True, batch_sizes=(2,), rounds=1),
-        module=module,
+        module=trained("TwoInputs"),
         on_step=lambda _, share: shares.append(share),
     ).run()
     assert bench.rows[0].runner == "eager"

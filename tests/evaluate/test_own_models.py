@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 from altered import change_manifest, copy_bundle
-from own_bundles import NETWORKS, trained, write_own_bundle
+from own_bundles import NETWORKS, samples_of, trained, write_own_bundle
 from spoilers import leave_dropout_on, plant, scale_one_weight, swap_outputs, zero_one_bias
 from torch import nn
 
+from evaluate.accuracy.measure import measure_accuracy
+from evaluate.bench.run import Measurement
+from evaluate.bench.settings import Settings
 from evaluate.judge import certify
 from export.factory import load_factory
-from serve.bundle import read_bundle
+from serve.bundle import BundleError, read_bundle
 
 Evaluate = Callable[..., tuple[int, str, str]]
 FACTORY = f"{NETWORKS}:TwoInputs"
@@ -153,6 +156,21 @@ def test_a_module_with_other_weights_fails(own_bundles: dict[str, Path], tmp_pat
     failed = {check.name: check.detail for check in certificate.checks if not check.passed}
     assert failed["weights"] == "1 tensors of state_dict.pt are not the module's, last.bias among them; export it again"
     assert certificate.precisions == {"float32": "fail"}
+
+
+def test_a_module_with_other_weights_is_not_measured(own_bundles: dict[str, Path], tmp_path: Path) -> None:
+    bundle, network = read_bundle(own_bundles["TwoInputs"]), trained("TwoInputs")
+    samples = samples_of("TwoInputs", tmp_path, labelled=True)
+    with torch.no_grad():
+        network.get_submodule("last").bias += 0.01
+    message = (
+        "TwoInputs is not the module given: 1 tensors of state_dict.pt are not the module's, last.bias among them; "
+        "export it again"
+    )
+    with pytest.raises(BundleError, match=re.escape(message)):
+        measure_accuracy(bundle, data_root=tmp_path, samples=samples, module=network)
+    with pytest.raises(BundleError, match=re.escape(message)):
+        Measurement(bundle, Settings(quick=True), module=network)
 
 
 def test_quick_says_that_it_was_quick(own_bundles: dict[str, Path], evaluate: Evaluate, tmp_path: Path) -> None:
