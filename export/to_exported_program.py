@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from export.batch_sizes import check_batch_sizes
+from export.disk import torch_file
 from export.errors import ExportError
 from export.graph_job import GraphFile, GraphJob
 from export.quiet import quiet
@@ -45,7 +46,8 @@ def export_program(
         for node in graph_module.graph.nodes if isinstance(graph_module, torch.fx.GraphModule) else ():
             if "stack_trace" in node.meta:
                 node.meta["stack_trace"] = shorten_frames(node.meta["stack_trace"])
-    torch.export.save(program, path)
+    with torch_file(path) as file:
+        torch.export.save(program, file)
     check_batch_sizes(_load(path), examples, outputs=outputs, subject="the exported program was captured")
 
 

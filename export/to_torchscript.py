@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from export.batch_sizes import check_batch_sizes
+from export.disk import check_disk, torch_file
 from export.errors import ExportError
 from export.graph_job import GraphFile, GraphJob
 from export.held_tensors import part_name
@@ -61,6 +62,8 @@ def export_torchscript(
         )
     with tempfile.TemporaryDirectory(dir=path.parent) as place:  # files, because weights may be large
         raw = Path(place) / path.name
+        # both files; on a full disk, torch's writer would end the process
+        check_disk(path.parent, 2 * sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers())))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch.jit.save(traced, raw)
@@ -91,11 +94,12 @@ def _normalise(source: Path, target: Path) -> None:
         return _CLASS_NUMBER.sub(lambda match: b"___torch_mangle_%d" % numbers[int(match.group(1))], text)
 
     new_names = {renumber(name.encode()).decode(): name for name in names}
-    writer = torch._C.PyTorchFileWriter(str(target))
-    for new_name, name in sorted(new_names.items()):
-        record = renumber(told[name]) if name in told else reader.get_record(name)
-        writer.write_record(new_name, record, len(record))
-    writer.write_end_of_file()
+    with torch_file(target) as file:
+        writer = torch._C.PyTorchFileWriter(file)
+        for new_name, name in sorted(new_names.items()):
+            record = renumber(told[name]) if name in told else reader.get_record(name)
+            writer.write_record(new_name, record, len(record))
+        writer.write_end_of_file()
 
 
 def load_torchscript(content: bytes) -> torch.jit.ScriptModule:

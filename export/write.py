@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from export.deployable import to_float64
+from export.disk import check_disk, torch_file
 from export.errors import ExportError
 from export.formats import DEFAULT_FORMATS, FORMATS, Writer
 from export.graph_job import GraphFile, GraphJob
@@ -108,7 +109,7 @@ def write_bundle(
 
     Raises:
         ExportError: the target is something else than a bundle, the module is none that a graph can stand for, or a
-            graph cannot be written as asked.
+            graph cannot be written as asked; or the disk is full.
     """
     check_opset(opset, formats)
     _check_target(target)
@@ -120,8 +121,14 @@ def write_bundle(
         release_memory(weights_bytes)
         for note in findings.notes:
             listener.on_note(note)
-        manifest = _write_files(folder / NEW, draft, findings, formats=formats, opset=opset, listener=listener)
-        swap_directory(target, folder / NEW, aside=folder / OLD)
+        try:
+            manifest = _write_files(folder / NEW, draft, findings, formats=formats, opset=opset, listener=listener)
+            _check_target(target)  # once more: in the minutes since, something may have been put there
+            swap_directory(target, folder / NEW, aside=folder / OLD)
+        except OSError as error:
+            raise ExportError(
+                f"bundle {target} cannot be written ({error}); free the place or give another --out"
+            ) from error
     return manifest
 
 
@@ -193,8 +200,8 @@ def _write_files(
                 start = time.perf_counter()
             release_memory(weights_bytes)
     graphs = tuple(entries)
-    with entry("state_dict.pt", "state-dict", "writing the weights") as file:
-        torch.save({key: value.detach().cpu().contiguous() for key, value in draft.weights.items()}, file)
+    with entry("state_dict.pt", "state-dict", "writing the weights") as file, torch_file(file) as content:
+        torch.save({key: value.detach().cpu().contiguous() for key, value in draft.weights.items()}, content)
     with entry("golden.npz", "golden", "running the golden inputs in float32 and float64") as file:
         golden = golden_of(draft, batch_size=_GOLDEN_BATCH if findings.row_independent else 1)
         file.write_bytes(encode_golden(golden))
@@ -222,6 +229,7 @@ def _write_graph(name: str, write: Writer, job: GraphJob) -> tuple[GraphFile, ..
     try:
         return write(job)
     except RuntimeError as error:  # what an exporter of torch raises where it cannot follow, in one of many ways
+        check_disk(job.folder)  # ... or cannot write
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise ExportError(
             f"{name} cannot hold this network ({lines[0] if lines else repr(error)}); write forward with torch's own "

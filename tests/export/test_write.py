@@ -1,6 +1,7 @@
 """Writing a bundle: what is replaced, what is left alone, and what the files tell."""
 
 import json
+import resource
 import zipfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from export.errors import ExportError
+from export.progress import Listener, Step
 from export.write import Draft, write_bundle
 from serve.bundle import Feature, read_bundle
 from tests.conftest import run_command
@@ -63,6 +65,34 @@ def test_a_file_of_ones_own_in_a_bundle_is_not_lost(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"holds notes\.txt, which is no part of the bundle and would be lost"):
         write_bundle(tmp_path / "houses", draft())
     assert (tmp_path / "houses" / "notes.txt").exists()
+
+
+def test_a_file_that_comes_into_the_target_while_an_export_runs_is_not_lost(tmp_path: Path) -> None:
+    target = tmp_path / "houses"
+    before = write_bundle(target, draft(0))
+
+    def put(step: Step) -> None:
+        if step.name == "manifest.json":
+            (target / "notes.txt").write_text("mine", encoding="utf-8")
+
+    listener = Listener(on_start=lambda _: None, on_step=put, on_note=lambda _: None)
+    with pytest.raises(ExportError, match=r"holds notes\.txt, which is no part of the bundle and would be lost"):
+        write_bundle(target, draft(1), listener=listener)
+    assert (target / "notes.txt").read_text(encoding="utf-8") == "mine"
+    assert read_bundle(target).manifest == before
+    assert [path.name for path in tmp_path.iterdir()] == ["houses"]
+
+
+@pytest.mark.parametrize("name", ["torchscript", "exported-program", "onnx", "state_dict.pt"])
+def test_a_full_disk_is_not_the_models_fault(name: str, tmp_path: Path) -> None:
+    kept = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, kept[1]))  # to a process, that is a disk that is full
+    try:
+        with pytest.raises(ExportError, match=r"houses cannot be written \(\[Errno 27\] .*\); free the place or give"):
+            write_bundle(tmp_path / "houses", draft(), formats=() if name == "state_dict.pt" else (name,))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, kept)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_or_a_link_is_not_replaced(tmp_path: Path) -> None:
