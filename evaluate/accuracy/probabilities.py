@@ -16,8 +16,9 @@ _AT_ONCE = 2**22
 
 def confidences(probabilities: NDArray[Any], decided: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the probability of each row's predicted class, ``(rows,)``."""
-    wide = _wide(probabilities)
-    return np.asarray(wide[np.arange(len(wide)), decided])
+    if probabilities.shape[1] == 1:
+        return np.where(decided == 1, probabilities[:, 0], 1 - probabilities[:, 0].astype(np.float64))
+    return probabilities[np.arange(len(probabilities)), decided].astype(np.float64)
 
 
 def briers(probabilities: NDArray[Any], class_index: NDArray[np.int64]) -> NDArray[np.float64]:
