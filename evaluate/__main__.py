@@ -63,6 +63,8 @@ def main(args: list[str] | None = None) -> int:
     limit_spinning()
 
     try:
+        if isinstance(command, Parity | Accuracy | BlameGraph):
+            _check_json(command.json)
         with Status("loading torch", console=Console(stderr=True)) as status:
             if isinstance(command, Parity):
                 return _parity(command, status)
@@ -81,7 +83,9 @@ def main(args: list[str] | None = None) -> int:
             except (FaultsError, ZooError) as error:
                 raise CommandError(str(error)) from error
     except KeyboardInterrupt:
-        print("stopped; nothing was written", file=sys.stderr)
+        goes_on = isinstance(command, Faults | Zoo)
+        kept = "what is done is kept, and the same command goes on from there" if goes_on else "nothing was written"
+        print(f"stopped; {kept}", file=sys.stderr)
         return 130
     except ModuleNotFoundError as error:
         print(f"error: {explain_missing(error)}", file=sys.stderr)
@@ -126,15 +130,17 @@ def _parity(command: Parity, status: "Status") -> int:
         on_step=status.update,
     )
     status.stop()
-    _report(certificate, print_certificate, command.json)
-    if command.certificate:
-        try:
-            path = write_certificate(certificate, command.bundle)
-        except OSError as error:
-            raise CommandError(
-                f"{command.bundle} cannot be written to ({error.strerror}), but its certificate is to stand there; "
-                "make it writable, or give --no-certificate"
-            ) from error
+    path = None
+    try:
+        path = write_certificate(certificate, command.bundle) if command.certificate else None
+    except OSError as error:
+        raise CommandError(
+            f"{command.bundle} cannot be written to ({error.strerror}), but its certificate is to stand there; "
+            "make it writable, or give --no-certificate"
+        ) from error
+    finally:  # neither of the two takes the other down
+        _report(certificate, print_certificate, command.json)
+    if path is not None:
         print(f"certificate {path}, made in {time.perf_counter() - started:.1f} s", file=sys.stderr)
     return 0 if certificate.passed else 1
 
@@ -154,11 +160,18 @@ def _factory(text: str | None) -> "Factory | None":
     return load_factory(text)
 
 
+def _check_json(path: Path | None) -> None:
+    """Refuse before anything is run what could not be written after it."""
+    if path is not None and (not path.parent.is_dir() or path.is_dir()):
+        raise CommandError(f"--json is {path}, but that is no place for a file; give a file in a folder that exists")
+
+
 def _report(record: T, print_table: "Callable[[T, Console], None]", json: Path | None) -> None:
     """Print a table, and write JSON where it is asked for: to a file as well, or to stdout instead."""
     import msgspec
 
     from evaluate.tables import stdout_console
+    from train.whole_file import write_whole
 
     if json != Path("-"):
         print_table(record, stdout_console())
@@ -167,8 +180,10 @@ def _report(record: T, print_table: "Callable[[T, Console], None]", json: Path |
     content = msgspec.json.format(msgspec.json.encode(record), indent=2)
     if json == Path("-"):
         print(content.decode())
-    else:
+    elif json.exists() and not json.is_file():  # a device or a pipe, in whose place no file may come
         json.write_bytes(content + b"\n")
+    else:
+        write_whole(json.resolve(), content + b"\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The commands as a user types them: exit codes, sentences, tables, JSON."""
 
 import json
+import os
 import pickle
 import random
 from collections.abc import Callable
@@ -11,7 +12,8 @@ import pytest
 from altered import change_manifest, replace_file
 from onnx import numpy_helper
 
-from serve.bundle import read_bundle
+from evaluate.__main__ import _report
+from serve.bundle import read_bundle, read_certificate
 
 Evaluate = Callable[..., tuple[int, str, str]]
 
@@ -100,6 +102,65 @@ def test_parity_writes_a_certificate_bound_to_the_bundle(digits_bundle: Path) ->
 def test_no_certificate_where_none_is_wanted(wrong_bundle: Path, evaluate: Evaluate) -> None:
     assert evaluate("parity", str(wrong_bundle), "--no-certificate", "--samples", "50")[0] == 0
     assert not (wrong_bundle / "certificate.json").exists()
+
+
+@pytest.mark.parametrize("command", ["parity", "accuracy", "blame"])
+def test_json_into_a_missing_folder_is_refused_before_anything_runs(
+    command: str, wrong_bundle: Path, evaluate: Evaluate, tmp_path: Path
+) -> None:
+    for place in (tmp_path / "missing" / "a.json", tmp_path):
+        code, out, err = evaluate(command, str(wrong_bundle), "--json", str(place))
+        assert (code, out) == (2, "")
+        assert err == (
+            f"error: --json is {place}, but that is no place for a file; give a file in a folder that exists\n"
+        )
+
+
+def test_json_that_cannot_be_written_does_not_cost_the_certificate(
+    wrong_bundle: Path, evaluate: Evaluate, tmp_path: Path
+) -> None:
+    place = tmp_path / ("x" * 250)  # its temporary name is longer than a name may be
+    code, out, err = evaluate("parity", str(wrong_bundle), "--json", str(place), "--samples", "50")
+    assert code == 2
+    assert "error: " in err
+    assert "graph.onnx" in out
+    assert read_certificate(read_bundle(wrong_bundle)) is not None
+    assert not place.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="named pipes are made otherwise there")
+def test_json_into_a_pipe_leaves_the_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDWR)
+    try:
+        _report({"passed": True}, lambda _, __: None, pipe)
+        assert json.loads(os.read(reader, 100)) == {"passed": True}
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        pytest.param(("blame", "bundle"), "stopped; nothing was written\n", id="blame"),
+        pytest.param(("zoo",), "stopped; what is done is kept, and the same command goes on from there\n", id="zoo"),
+        pytest.param(
+            ("faults",), "stopped; what is done is kept, and the same command goes on from there\n", id="faults"
+        ),
+    ],
+)
+def test_whoever_stops_a_command_learns_what_is_left(
+    command: tuple[str, ...], message: str, evaluate: Evaluate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"evaluate.__main__.run_{command[0]}", stop)
+    code, _, err = evaluate(*command)
+    assert code == 130
+    assert err.endswith(message)
 
 
 def test_json_on_stdout_replaces_the_table(
