@@ -1,7 +1,5 @@
 """All architectures, one after the other; what passed already, with the same settings, is kept."""
 
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,6 +8,9 @@ from evaluate.zoo.page import write_page
 from evaluate.zoo.result import Result, Settings, read_result, write_result
 from evaluate.zoo.weights import architectures, smallest_first
 from train.revision import source_revision
+from train.workplace import NEW, Kind, put_back, workplace
+
+_WORK = Kind(name="zoo", last="bundle", is_whole=lambda _: False)  # nothing of it is kept
 
 
 class ZooError(ValueError):
@@ -51,17 +52,16 @@ def examine_all(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ZooError(f"{folder} cannot be made ({error.strerror}), but results stand there; give --out") from error
+    for name in known:
+        put_back(folder / name, _WORK)  # there is nothing to put back, but gigabytes that kills left to clear
     chosen = tuple(names) or smallest_first(known)
     for index, name in enumerate(chosen):
         on_start(name, index, len(chosen))
         result = None if again else read_result(folder, name)
         kept = result is not None and result.settings == settings and (result.passed or _same_source(result))
         if result is None or not kept:
-            place = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=folder))
-            try:
-                result = examine(name, place, settings=settings)
-            finally:
-                shutil.rmtree(place, ignore_errors=True)
+            with workplace(folder / name, _WORK) as place:
+                result = examine(name, place / NEW, settings=settings)
             write_result(folder, result)
         on_result(result, kept)
         if page is not None:

@@ -1,5 +1,9 @@
 """The zoo: weights that show every part, results that are kept, one architecture the whole way, and the page."""
 
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +18,7 @@ from evaluate.zoo.page import page
 from evaluate.zoo.pictures import draw_pictures
 from evaluate.zoo.result import Graph, Result, Settings, current_settings, read_result, write_result
 from evaluate.zoo.weights import architectures, build, side_of, smallest_first
+from train.lock import lock_folder
 
 SETTINGS = current_settings(side=None, full=False, seed=0)
 GRAPH = Graph(
@@ -146,6 +151,49 @@ def test_what_was_being_examined_when_it_stopped_leaves_nothing_behind(
     with pytest.raises(KeyboardInterrupt):
         run.examine_all(("alexnet",), tmp_path, settings=SETTINGS, page=None, on_start=silent, on_result=silent)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such locks")
+def test_what_a_kill_left_goes_at_the_next_start_but_not_what_another_works_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def examine(name: str, folder: Path, *, settings: Settings) -> Result:
+        assert folder.is_dir()
+        return replace(RESULT, name=name, settings=settings)
+
+    monkeypatch.setattr(run, "examine", examine)
+    killed, busy, foreign = (tmp_path / f".{name}" for name in ("vgg11.zoo-aaaaaaaa", "vgg13.zoo-bbbbbbbb", "vgg16.a"))
+    for folder in (killed, busy, foreign):
+        (folder / "new" / "bundle").mkdir(parents=True)
+    for folder in (killed, busy):
+        (folder / "facsimile-zoo").write_text("")
+    lock = lock_folder(busy)
+    assert lock is not None
+    run.examine_all(("alexnet",), tmp_path, settings=SETTINGS, page=None, on_start=silent, on_result=silent)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".vgg13.zoo-bbbbbbbb", ".vgg16.a", "alexnet.json"]
+    os.close(lock)
+    run.examine_all(("alexnet",), tmp_path, settings=SETTINGS, page=None, on_start=silent, on_result=silent)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".vgg16.a", "alexnet.json"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such locks")
+def test_a_killed_process_leaves_what_the_next_one_finds(tmp_path: Path) -> None:
+    """What stands there while an architecture is examined has the name and the mark that are looked for."""
+    code = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from evaluate.zoo import run\n"
+        "from evaluate.zoo.result import current_settings\n"
+        "run.examine = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "run.examine_all(('alexnet',), Path(sys.argv[1]), settings=current_settings(side=None, full=False, seed=0), "
+        "page=None, on_start=lambda *_: None, on_result=lambda *_: None)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert [path.name for path in tmp_path.iterdir()] != []
+    write_result(tmp_path, RESULT)
+    run.examine_all(("alexnet",), tmp_path, settings=SETTINGS, page=None, on_start=silent, on_result=silent)
+    assert [path.name for path in tmp_path.iterdir()] == ["alexnet.json"]
 
 
 def test_the_page_says_what_does_not_pass_and_why() -> None:
