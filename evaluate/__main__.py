@@ -49,7 +49,7 @@ def main(args: list[str] | None = None) -> int:
     from rich.console import Console
     from rich.status import Status
 
-    from evaluate.accuracy.record import AccuracyError
+    from evaluate.accuracy.trouble import AccuracyError
     from evaluate.bench.result import BenchError
     from export.errors import ExportError
     from serve.bundle import BundleError

@@ -7,10 +7,6 @@ from evaluate.reduced import PairedDrop
 Interval = tuple[float, float]
 
 
-class AccuracyError(ValueError):
-    """A measurement of accuracy that makes no sense."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
     """A figure and its 95 % interval; None where there is nothing to divide by."""

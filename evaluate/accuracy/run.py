@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from evaluate.accuracy.record import AccuracyError
+from evaluate.accuracy.trouble import AccuracyError
 from evaluate.compare import decide
 from evaluate.eager import checked_eager
 from evaluate.labelled import Labelled, labelled_samples

@@ -115,7 +115,7 @@ def run_accuracy(command: Accuracy, report: "Report") -> int:
 
 def _check(command: Accuracy) -> None:
     """Refuse before the samples are run what would fail after them."""
-    from evaluate.accuracy.record import AccuracyError
+    from evaluate.accuracy.trouble import AccuracyError
 
     if command.resamples < _LEAST_RESAMPLES:
         raise AccuracyError(

@@ -18,8 +18,8 @@ from torch import nn
 import export
 from evaluate.accuracy.charts import draw_all
 from evaluate.accuracy.measure import figures_of, measure_accuracy
-from evaluate.accuracy.record import AccuracyError
 from evaluate.accuracy.run import run_samples
+from evaluate.accuracy.trouble import AccuracyError
 from serve.bundle import read_bundle
 
 Evaluate = Callable[..., tuple[int, str, str]]
