@@ -1,4 +1,4 @@
-"""What can be wrong with a measurement of accuracy; imports nothing, so that it can be caught where torch is missing."""
+"""What can be wrong with a measurement of accuracy; imports nothing, and so can be caught where torch is missing."""
 
 
 class AccuracyError(ValueError):
