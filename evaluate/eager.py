@@ -1,6 +1,5 @@
 """The eager module that a bundle is judged by: built again from its weights, or given by the caller."""
 
-import copy
 import io
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from evaluate.runners import eager_runner
 from export.deployable import rebuild, to_float64, wrap_like
 from export.factory import Factory
 from export.module_runner import ModuleRunner, run_batches
+from export.shared_weights import copy_sharing_weights
 from serve.bundle import Bundle, BundleError
 
 
@@ -27,9 +27,13 @@ class Eager:
     double: ModuleRunner
     batch_size: int = LARGEST_BATCH
 
-    def run(self, inputs: Arrays, *, batch_size: int = LARGEST_BATCH) -> dict[str, NDArray[Any]]:
+    def run(
+        self, inputs: Arrays, *, batch_size: int = LARGEST_BATCH, sizes: tuple[int, ...] = ()
+    ) -> dict[str, NDArray[Any]]:
         """Run any number of rows in float32, in batches of at most `batch_size`: torch rounds otherwise in others."""
-        return run_batches(self.single, inputs, batch_size=min(batch_size, self.batch_size))
+        if self.batch_size == 1:
+            sizes = ()
+        return run_batches(self.single, inputs, batch_size=min(batch_size, self.batch_size), sizes=sizes)
 
     def run64(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Run any number of rows in float64."""
@@ -44,7 +48,7 @@ def eager_of(
     Args:
         bundle: A checked bundle.
         factory: What builds its network, where that is none of this project's own.
-        module: The network itself, where it is at hand; it is copied.
+        module: The network itself, where it is at hand; its copy shares the memory of its parameters.
 
     Raises:
         BundleError: it cannot be built, or what is given is not what the bundle was made from.
@@ -53,7 +57,7 @@ def eager_of(
     if module is None:
         deployable = rebuild(bundle, factory=factory)
     else:
-        network = copy.deepcopy(module).cpu().float()
+        network = copy_sharing_weights(module).cpu().float()
         checks = (_weights_check(bundle, network),)
         deployable = wrap_like(bundle.manifest, network)
     eager = Eager(

@@ -33,6 +33,7 @@ class InputSet:
         judged: Rows that count; the others only keep them company. Boolean, ``(rows,)``.
         known: Where each row that counts stands in the set of samples, if it is one of those, ``(rows,)``: its truth is
             known then. What stands here for the others is of no account.
+        sizes: Rows of each run, where they differ; `batch_size` is the largest of them.
     """
 
     name: str
@@ -41,6 +42,7 @@ class InputSet:
     batch_size: int
     judged: NDArray[np.bool_]
     known: NDArray[np.int64] | None = None
+    sizes: tuple[int, ...] = ()
 
 
 def count(inputs: Arrays) -> int:
@@ -99,6 +101,20 @@ def again(filled: Arrays, plan: Plan) -> list[InputSet]:
                 batch_size=size,
                 judged=judged,
                 known=known,
+            )
+        )
+    if plan.every_size:
+        sizes = tuple(range(1, LARGEST_BATCH + 1))
+        known = np.resize(np.arange(count(filled)), sum(sizes))
+        sets.append(
+            InputSet(
+                name=f"{plan.subject} at every batch size from 1 to {LARGEST_BATCH}",
+                kind="again",
+                inputs=take(filled, known),
+                batch_size=LARGEST_BATCH,
+                judged=np.ones(len(known), dtype=np.bool_),
+                known=known,
+                sizes=sizes,
             )
         )
     return sets

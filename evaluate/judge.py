@@ -191,7 +191,7 @@ def _truth(inputs: InputSet, eager: Eager, first: Truth | None) -> tuple[Truth |
             reference = take(first.reference, inputs.known)
         else:
             reference = eager.run64(inputs.inputs)
-        computed = eager.run(inputs.inputs, batch_size=inputs.batch_size)
+        computed = eager.run(inputs.inputs, batch_size=inputs.batch_size, sizes=inputs.sizes)
     except (RuntimeError, IndexError, ValueError) as error:
         if first is None:
             raise

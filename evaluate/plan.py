@@ -17,6 +17,8 @@ _LEAST_ROWS = 16
 _LEAST_ROWS_OF_FEW_OUTPUTS = 32
 _FEW_OUTPUTS = 10
 _LEAST_AGAIN = 4
+# a row may cost that much where all 2,080 rows of 64 batches are run
+_EVERY_SIZE_FLOPS = 50e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,7 @@ class Plan:
         rows: Rows of every set at least: small ones are filled up.
         again: Of those, how many are run again at each batch size and among hostile neighbours.
         batch_sizes: Rows of one run.
+        every_size: Whether one batch of each size that a server forms is run, too: forward may branch on it.
         boundary: Whether rows on the decision boundary are sought.
         unoptimized: Whether ONNX graphs are also run as they were written.
         subject: What the samples are called.
@@ -39,6 +42,7 @@ class Plan:
     rows: int = ROWS
     again: int = ROWS
     batch_sizes: tuple[int, ...] = (1, 2, 7, 32, 64)
+    every_size: bool = True
     boundary: bool = True
     unoptimized: bool = True
     subject: str = _NAME
@@ -75,7 +79,8 @@ def plan_of(
     if samples is not None:
         most = min(samples, plan.samples) if quick else samples
     sizes = tuple(size for size in plan.batch_sizes if rows == ROWS or size < ROWS)
-    return replace(plan, samples=most, rows=rows, again=again, batch_sizes=sizes)
+    every_size = flops_per_row <= _EVERY_SIZE_FLOPS
+    return replace(plan, samples=most, rows=rows, again=again, batch_sizes=sizes, every_size=every_size)
 
 
 def _affordable(budget: float, flops_per_row: int, *, least: int, most: int) -> int:

@@ -132,18 +132,28 @@ def judge_outputs(
     for name, expected in reference.items():
         if name == "probabilities" and decided:
             continue  # what the logits say already, squeezed into 0 to 1
-        drift = output_drift(outputs[name], reference=expected)
-        found.append(
-            OutputError(
-                output=name,
-                rms_error=drift.rms_error,
-                max_error=drift.max_error,
-                spread=drift.spread,
-                sqnr_db=drift.sqnr_db,
-                min_sqnr_db=bounds["logits" if decided else "values"],
+        for title, column in _columns(name, expected):
+            drift = output_drift(outputs[name][column], reference=expected[column])
+            found.append(
+                OutputError(
+                    output=title,
+                    rms_error=drift.rms_error,
+                    max_error=drift.max_error,
+                    spread=drift.spread,
+                    sqnr_db=drift.sqnr_db,
+                    min_sqnr_db=bounds["logits" if decided else "values"],
+                )
             )
-        )
     return tuple(found)
+
+
+def _columns(name: str, reference: NDArray[Any]) -> list[tuple[str, tuple[slice, ...]]]:
+    """Return what is judged by itself: each target of a regression, or else an output as a whole."""
+    if name != "prediction" or reference.ndim != 2 or reference.shape[1] == 1:
+        return [(name, (slice(None),))]
+    return [
+        (f"{name}, target {index + 1}", (slice(None), slice(index, index + 1))) for index in range(reference.shape[1])
+    ]
 
 
 def judge_reduced(outputs: tuple[OutputError, ...], decisions: Decisions | None) -> tuple[Verdict, str, Reduced]:

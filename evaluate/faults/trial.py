@@ -107,7 +107,7 @@ def _by_set(batches: list[dict[str, NDArray[Any]]], truths: list[Truth]) -> list
     start = 0
     for truth in truths:
         rows, size = len(truth.inputs.judged), truth.inputs.batch_size
-        count = -(-rows // size)
+        count = len(truth.inputs.sizes) or -(-rows // size)
         own = batches[start : start + count]
         start += count
         whole = len(own) == count
