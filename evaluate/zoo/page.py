@@ -5,6 +5,7 @@ from pathlib import Path
 
 from evaluate.zoo.known import UPSTREAM
 from evaluate.zoo.result import Graph, Result, Settings
+from train.whole_file import write_whole
 
 _MIB = 2**20
 _GIB = 2**30
@@ -20,10 +21,7 @@ def write_page(path: Path, results: Sequence[Result], *, settings: Settings, of:
         settings: What all of them were made with.
         of: How many architectures there are.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    partial.write_text(page(results, settings=settings, of=of), encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, page(results, settings=settings, of=of).encode())
 
 
 def page(results: Sequence[Result], *, settings: Settings, of: int) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from evaluate.certificate import Mode, Verdict
+from train.whole_file import write_whole
 
 PACKAGES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime-gpu", "numpy")
 
@@ -113,7 +114,5 @@ def read_result(folder: Path, name: str) -> Result | None:
 
 def write_result(folder: Path, result: Result) -> None:
     """Write a result whole or not at all."""
-    path = result_path(folder, result.name)
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
-    partial.replace(path)
+    content = msgspec.json.format(msgspec.json.encode(result), indent=2)
+    write_whole(result_path(folder, result.name), content + b"\n")
