@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from serve.bundle_files import check_folders, read_document, read_file, size_of
+from serve.bundle_files import check_folders, open_file, read_document, size_of
 from serve.manifest import (
     CERTIFICATE,
     MANIFEST,
@@ -93,13 +93,14 @@ class Bundle:
         path = self.path / entry.path
         try:
             check_folders(self.path, entry.path)
-            size_bytes = size_of(path)
-            if size_bytes != entry.size_bytes:
-                raise BundleError(
-                    f"{path} has {size_bytes:,} bytes, but {MANIFEST} records {entry.size_bytes:,}; "
-                    "export the bundle again, or copy it whole"
-                )
-            content = read_file(path, size_bytes)
+            with open_file(path) as file:
+                size_bytes = size_of(file)
+                if size_bytes != entry.size_bytes:
+                    raise BundleError(
+                        f"{path} has {size_bytes:,} bytes, but {MANIFEST} records {entry.size_bytes:,}; "
+                        "export the bundle again, or copy it whole"
+                    )
+                content = file.read(size_bytes)
         except FileNotFoundError:
             raise BundleError(
                 f"{path} is missing, but {MANIFEST} lists it; export the bundle again, or copy it whole"

@@ -7,6 +7,7 @@ from typing import Literal
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 CERTIFICATE = "certificate.json"
+MAX_FILE_BYTES = 2**36  # a file is read whole, and a sparse one may promise far more than any machine holds
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"  # of a model
 
 Task = Literal["classification", "binary-classification", "regression", "tensors"]
@@ -121,6 +122,10 @@ class FileEntry:
         plain = all(re.fullmatch(r"[A-Za-z0-9._-]+", name) and name not in {".", ".."} for name in names)
         if not plain or self.path in {MANIFEST, CERTIFICATE}:
             raise ValueError(f"file path {self.path!r} is not made of plain names inside the bundle")
+        if not 0 <= self.size_bytes <= MAX_FILE_BYTES:
+            raise ValueError(
+                f"file {self.path} has size_bytes {self.size_bytes:,}, but 0 to {MAX_FILE_BYTES:,} were expected"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -141,6 +141,38 @@ def test_a_link_in_a_files_place_is_refused(copy: Path, tmp_path: Path, name: st
         read_bundle(copy)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="named pipes are made otherwise there")
+@pytest.mark.parametrize("name", ["manifest.json", "model-card.md"])
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_what_takes_a_files_place_after_the_look_is_refused(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: str
+) -> None:
+    look = Path.lstat
+
+    def look_and_swap(path: Path) -> os.stat_result:
+        found = look(path)
+        if path == copy / name:
+            path.rename(tmp_path / "elsewhere")
+            os.mkfifo(path) if kind == "pipe" else path.symlink_to(tmp_path / "elsewhere")
+        return found
+
+    monkeypatch.setattr(Path, "lstat", look_and_swap)
+    message = "is no regular file" if kind == "pipe" else r"cannot be read \(Too many levels of symbolic links\)"
+    with pytest.raises(BundleError, match=f"{name} {message}"):
+        read_bundle(copy)
+
+
+@pytest.mark.parametrize("size_bytes", [-1, 2**36 + 1])
+def test_a_size_that_no_file_has_is_refused_before_it_is_read(copy: Path, size_bytes: int) -> None:
+    edit_manifest(copy, lambda m: m["files"][0].update(size_bytes=size_bytes))
+    message = f"has size_bytes {size_bytes:,}, but 0 to 68,719,476,736 were expected"
+    with pytest.raises(BundleError, match=message):
+        read_bundle(copy)
+    edit_manifest(copy, lambda m: m["files"][0].update(size_bytes=2**36))
+    with pytest.raises(BundleError, match=r"bytes, but manifest\.json records 68,719,476,736; export"):
+        read_bundle(copy)
+
+
 def in_a_folder(bundle: Path) -> Path:
     """Move the model card to docs/en, and say so in the manifest."""
     (bundle / "docs" / "en").mkdir(parents=True)
