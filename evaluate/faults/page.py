@@ -97,7 +97,8 @@ def page(cases: Sequence[Case], power: Power, *, picture: str, quick: bool) -> s
         *_family_rows(cases),
         "",
         "Planted in " + ", ".join(f"`{name}` ({subject.kind})" for name, subject in subjects().items()) + ".",
-        "Weights are drawn from seeds; the last layer is scaled so that logits or predictions have standard deviation 0.01, 1 or 100.",
+        "Weights are drawn from seeds; the last layer is scaled so that logits or predictions have standard deviation",
+        "0.01, 1 or 100.",
         "Inputs are drawn pictures and random rows. Faults in modules are traced to TorchScript; those in weights and",
         "graphs are judged in ONNX, as ONNX Runtime rewrites it and as it was written; but where the exporter merges",
         "batch normalisation into convolutions, weights are spoilt in TorchScript, too. Faults in a bundle are planted",
@@ -162,9 +163,9 @@ def _missed(cases: Sequence[Case]) -> list[str]:
     if not cases:
         return ["None."]
     return [
-        "These change the function by more than the test above allows, and ours lets them pass. A fault can hide where",
-        "it moves outputs by less than the room that is left for another order of summation, 3 x in rmse and 6 x in the",
-        "greatest error; and in probabilities by more, where they are what softmax makes of logits that pass.",
+        "These change the function by more than the test above allows, and ours lets them pass. A fault can hide",
+        "where it moves outputs by less than the room that is left for another order of summation, 3 x in rmse and 6 x",
+        "in the greatest error; and in probabilities by more, where they are what softmax makes of logits that pass.",
         "",
         *(f"- {_name(case)}{_effect(case)}" for case in cases),
     ]
