@@ -53,7 +53,8 @@ def look_at(
         return probe(job, compiles=compiles)
     rungs, fault = [], None
     try:
-        for rung in climb(entrant.runner, inputs, ladder(job.batch_sizes), free=job.free_bytes):
+        rows = ladder(job.batch_sizes)
+        for rung in climb(entrant.runner, inputs, rows, free=job.free_bytes, most_s=job.most_s):
             rungs.append(rung)  # noqa: PERF402 - those before a fault are kept
     except _ERRORS as error:
         fault = (str(error).strip() or type(error).__name__).splitlines()[-1]

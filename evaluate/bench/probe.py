@@ -4,6 +4,7 @@ Started as a module. It reads a `Job` as JSON from stdin, and writes one JSON `R
 what needs it, so that ONNX starts as it does where it is served.
 """
 
+import math
 import os
 import sys
 import time
@@ -22,6 +23,7 @@ from serve.devices import Provider
 from serve.golden import read_golden
 from serve.runner import Runner
 
+_TWICE = 2  # batches that are run twice: whatever compiles does it for a single row, and for more
 _STEP = 4  # from one batch to a greater one, so that a look ahead sees little of the unknown
 
 
@@ -38,6 +40,7 @@ class Job:
         batch_sizes: Rows of the runs, ascending.
         factory: What builds the network, where it is the user's own.
         free_bytes: How much more memory it may take; None where nobody knows.
+        most_s: How long one run may take, about.
     """
 
     bundle: str
@@ -48,6 +51,7 @@ class Job:
     batch_sizes: tuple[int, ...]
     factory: str | None
     free_bytes: int | None
+    most_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +61,7 @@ class Rung:
     Attributes:
         batch_size: Rows of the run.
         first_s: How long its first run took; None where it was not run.
-        second_s: How long the next one took.
+        second_s: How long the next one took; None where there was none.
         peak_bytes: Greatest resident memory until then; None where the system does not say.
         growth_bytes: How much of that came after the runner was loaded, or would come.
     """
@@ -80,26 +84,38 @@ def ladder(batch_sizes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def climb(
-    runner: Runner, inputs: Mapping[str, NDArray[Any]], rungs: tuple[int, ...], *, free: int | None
+    runner: Runner,
+    inputs: Mapping[str, NDArray[Any]],
+    rungs: tuple[int, ...],
+    *,
+    free: int | None,
+    most_s: float = math.inf,
 ) -> Iterator[Rung]:
-    """Run ever greater batches, until the next would not fit.
+    """Run ever greater batches, until the next would not fit, or would take too long: of those, growth is foretold.
 
     Args:
         runner: What runs them.
         inputs: Rows to fill batches with, again and again.
         rungs: Batch sizes, ascending.
         free: How much memory may be taken from now on.
+        most_s: How long a run may take, about.
     """
     loaded, peak = held_bytes(), peak_bytes()
     base, grown = 0, (0, 0)  # what one row takes, and rows with what they take beyond that
-    for rows in rungs:
+    pace = 0.0  # seconds a row
+    for index, rows in enumerate(rungs):
         ahead = base + (grown[1] * rows // grown[0] if grown[0] else 0)
         if free is not None and ahead > free:
             yield Rung(batch_size=rows, first_s=None, second_s=None, peak_bytes=None, growth_bytes=ahead)
             return
+        if pace * rows > most_s:
+            yield Rung(batch_size=rows, first_s=None, second_s=None, peak_bytes=None, growth_bytes=ahead)
+            continue
         batch = {name: np.resize(values, (rows, *values.shape[1:])) for name, values in inputs.items()}
         forget_peak()
-        first_s, second_s = _time(runner, batch), _time(runner, batch)
+        first_s = _time(runner, batch)
+        second_s = _time(runner, batch) if index < _TWICE else None
+        pace = (second_s or first_s) / rows
         here = peak_bytes()
         growth = 0
         if here is not None and peak is not None:
@@ -167,7 +183,8 @@ def main() -> int:
     if golden is None:
         raise BundleError(f"{job.bundle} holds no golden inputs; export the run again")
     runner = _load(job, bundle)
-    for rung in climb(runner, read_golden(bundle.read(golden)).inputs, ladder(job.batch_sizes), free=job.free_bytes):
+    inputs, rungs = read_golden(bundle.read(golden)).inputs, ladder(job.batch_sizes)
+    for rung in climb(runner, inputs, rungs, free=job.free_bytes, most_s=job.most_s):
         words.write(msgspec.json.encode(rung).decode() + "\n")
         words.flush()
     return 0

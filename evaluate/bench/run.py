@@ -34,6 +34,7 @@ from serve.onnx_runner import OnnxRunner
 from serve.runner import Runner
 
 OnStep = Callable[[str, float], None]
+_MOST_OF_SECONDS = 2  # one run, of what a runner may take at a batch size, when memory and threads are looked at
 _COMPILE_STEPS = 3  # it takes as long as so many other steps
 
 
@@ -73,6 +74,7 @@ class Measurement:
         self._left_out: list[str] = []
         self._costs: list[RunnerCost] = []
         self._most: dict[str, int] = {}
+        self._affordable = 1
 
     def run(self) -> Bench:
         """Measure.
@@ -88,7 +90,7 @@ class Measurement:
             self._steps = len(entrants) + len(settings.sizes) + (0 if settings.quick else 2 + _COMPILE_STEPS)
             self._steps += len(SCENARIOS) if settings.loadgen_s is not None else 0
             sizes = self._sizes(entrants, settings.threads or cpus)
-            trials, for_torch, for_onnx = self._threads(entrants, sizes[-1], cpus)
+            trials, for_torch, for_onnx = self._threads(entrants, cpus)
             torch.set_num_threads(for_torch)
             if for_onnx != (settings.threads or cpus):
                 entrants = self._entrants(for_onnx)
@@ -137,15 +139,17 @@ class Measurement:
         self._left_out += fitting.left_out
         if not fitting.sizes:
             raise BenchError(fitting.left_out[0])
+        ran = {rung.batch_size for rung in probed[0].rungs if rung.first_s is not None}
+        self._affordable = max((size for size in fitting.sizes if size in ran), default=1)
         return fitting.sizes
 
-    def _threads(self, entrants: list[Entrant], rows: int, cpus: int) -> tuple[tuple[ThreadTrial, ...], int, int]:
+    def _threads(self, entrants: list[Entrant], cpus: int) -> tuple[tuple[ThreadTrial, ...], int, int]:
         """Return what was tried, and the threads for torch and for ONNX Runtime."""
         settings = self.settings
         if settings.threads is not None or settings.quick:
             return (), settings.threads or cpus, settings.threads or cpus
         self._say("how many threads are best")
-        batch, counts = self._batch(rows), counts_to_try(cpus)
+        batch, counts = self._batch(self._affordable), counts_to_try(cpus)
         eager = try_threads(EAGER, partial(WithThreads, entrants[0].runner), counts, batch, seconds=settings.seconds)
         onnx: tuple[ThreadTrial, ...] = ()
         first = next((entrant for entrant in entrants if entrant.provider == "CPUExecutionProvider"), None)
@@ -281,6 +285,7 @@ class Measurement:
             batch_sizes=sizes,
             factory=self._factory,
             free_bytes=self._free,
+            most_s=_MOST_OF_SECONDS * self.settings.seconds,
         )
 
     def _note_end(self, entrant: Entrant, probed: Probed) -> None:

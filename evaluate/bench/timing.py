@@ -33,14 +33,17 @@ class Warm:
 
 
 def warm_up(call: Call, *, seconds: float) -> Warm:
-    """Run a call until it is warm, and see how many make one measurement; at least twice, as the first is no measure.
+    """Run a call until it is warm, and see how many make one measurement.
 
     Args:
         call: Runs once.
-        seconds: What all its measurements may take; costly ones are warmed up fewer times.
+        seconds: What all its measurements may take, 0 for no bound; costly ones are warmed up fewer times.
     """
     start = time.perf_counter()
     call()
+    once = time.perf_counter() - start
+    if once > seconds > 0:
+        return Warm(call=call, repeats=1, slice_s=once)
     for _ in range(_WARM_UP - 1):
         call()
         if time.perf_counter() - start > _WARM_UP_SHARE * seconds:

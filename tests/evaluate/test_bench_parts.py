@@ -113,6 +113,15 @@ def test_a_batch_that_fits_is_run() -> None:
     assert max(hungry.ran) == 16
 
 
+@ON_LINUX
+def test_what_a_batch_that_takes_too_long_would_need_is_foretold() -> None:
+    hungry = Hungry(8 * MIB)
+    rungs = list(climb(hungry, INPUTS, (1, 4, 16), free=2000 * MIB, most_s=0))
+    assert set(hungry.ran) == {1}
+    assert [rung.batch_size for rung in rungs] == [1, 4, 16]
+    assert [rung.first_s is None for rung in rungs] == [False, True, True]
+
+
 def test_all_runners_must_fit_together() -> None:
     probed = [Probed(start_s=None, rungs=(rung(1, 10), rung(8, 50)), fault=None)] * 2
     assert fit((1, 8), probed, free=100).sizes == (1, 8)
@@ -149,6 +158,7 @@ def job(bundle: Path, **changes: Any) -> Job:
         "batch_sizes": (8,),
         "factory": None,
         "free_bytes": None,
+        "most_s": 9.0,
         **changes,
     }
     return Job(**settings)
