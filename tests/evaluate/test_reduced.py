@@ -227,5 +227,16 @@ def test_accuracy_shows_sizes_and_points_lost(
     graphs = json.loads(path.read_text(encoding="utf-8"))["graphs"]
     assert [graph["graph"] for graph in graphs] == ["eager", "graph.onnx", FP16, INT8]
     assert graphs[0]["drop"] is None
-    assert graphs[3]["drop"]["lost"] >= 0
+    assert (graphs[3]["drop"]["lost"], graphs[3]["drop"]["gained"]) == (0, 0)
     assert graphs[3]["size_bytes"] == (reduced_bundles["TwoInputs"] / INT8).stat().st_size
+
+
+def test_accuracy_counts_what_a_spoilt_graph_loses(wrong_reduced: Path, evaluate: Evaluate, tmp_path: Path) -> None:
+    break_scale(wrong_reduced, -1.0)
+    path = tmp_path / "accuracy.json"
+    code, _, _ = evaluate("accuracy", str(wrong_reduced), "--factory", f"{NETWORKS}:TwoInputs", "--json", str(path))
+    assert code == 0
+    eager, *others = json.loads(path.read_text(encoding="utf-8"))["graphs"]
+    lost = {graph["graph"]: graph["drop"]["lost"] for graph in others}
+    assert lost == {"graph.onnx": 0, FP16: 0, INT8: eager["correct"] - others[-1]["correct"]}
+    assert lost[INT8] > 0
