@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._ops import HigherOrderOperator
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 Outputs = tuple[Tensor, ...]
 
@@ -19,20 +21,24 @@ _READ_DATA = vars(torch._C.TensorBase)["data"].__get__  # what torch passes on w
 class _RandomOperations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes each operation that draws from torch's generator, and the part of the network that calls it."""
 
+    supports_higher_order_operators = True  # torch.cond, say; what it runs inside runs without this mode
+
     def __init__(self, stack: list[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.stack = stack
         self.found: dict[str, str] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
-        if torch.Tag.nondeterministic_seeded not in func.tags:
+        higher = isinstance(func, HigherOrderOperator)
+        if not higher and torch.Tag.nondeterministic_seeded not in func.tags:
             return func(*args, **(kwargs or {}))
         state = torch.get_rng_state()
         result = func(*args, **(kwargs or {}))
         # attention has the tag, too, and draws nothing where its dropout is 0
         own = (kwargs or {}).get("generator") is not None
         if own or not torch.equal(state, torch.get_rng_state()):
-            self.found.setdefault(self.stack[-1] if self.stack else "", func.overloadpacket.__name__)
+            name = func.name() if higher else func.overloadpacket.__name__
+            self.found.setdefault(self.stack[-1] if self.stack else "", name)
         return result
 
 
@@ -51,19 +57,42 @@ class _DataReads(TorchFunctionMode):
 
 
 class _ValueReads(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes the parts of a network that turn a tensor's values into Python's; sizes are no tensors here."""
+    """Notes the parts of a network that turn values computed from its inputs into Python's, or into sizes.
 
+    Sizes of the inputs are no tensors here, and what is read of weights and constants is the same each time.
+    """
+
+    supports_higher_order_operators = True  # torch.cond, say, which reads a value, but as a graph can do, too
     _READS = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.equal.default)
 
-    def __init__(self, stack: list[str]) -> None:
+    def __init__(self, stack: list[str], inputs: Outputs) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.stack = stack
         self.found: list[str] = []
+        self.choices: list[str] = []
+        self._derived = {id(tensor): tensor for tensor in inputs}  # kept, so that no other tensor gets their place
+
+    @classmethod
+    def supports_higher_order_operators(cls) -> bool:
+        """Take torch.cond and its like as choices: they decide by a value which of their parts runs."""
+        return True
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
-        if func in self._READS:
+        given = [leaf for leaf in tree_leaves((args, kwargs or {})) if isinstance(leaf, Tensor)]
+        higher = isinstance(func, HigherOrderOperator)
+        derived = any(map(self.is_derived, given))
+        if higher:
+            self.choices.append(self.stack[-1] if self.stack else "")
+        elif derived and (func in self._READS or torch.Tag.dynamic_output_shape in func.tags):
             self.note()
-        return func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
+        if derived:
+            written = given if not higher and func._schema.is_mutable else []
+            self._derived |= {id(leaf): leaf for leaf in (*tree_leaves(result), *written) if isinstance(leaf, Tensor)}
+        return result
+
+    def is_derived(self, tensor: Tensor) -> bool:
+        return id(tensor) in self._derived
 
     def note(self) -> None:
         self.found.append(self.stack[-1] if self.stack else "")
@@ -72,14 +101,14 @@ class _ValueReads(TorchDispatchMode):  # type: ignore[no-untyped-call]
 class _ArrayReads(TorchFunctionMode):
     """Notes with another mode what leaves torch in one piece."""
 
-    _READS = (Tensor.tolist, Tensor.numpy, Tensor.__array__)
+    _READS = (Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.__dlpack__)
 
     def __init__(self, values: _ValueReads) -> None:
         super().__init__()
         self.values = values
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
-        if func in self._READS:
+        if func in self._READS and self.values.is_derived(args[0]):
             self.values.note()
         return func(*args, **(kwargs or {}))
 
@@ -108,13 +137,19 @@ def observe(module: nn.Module, inputs: Outputs) -> Observed:
     return Observed(random=random.found, data=tuple(dict.fromkeys(reads.found)), outputs=outputs)
 
 
-def value_reads(module: nn.Module, inputs: Outputs) -> tuple[str, ...]:
-    """Name the parts of a module that read values out of tensors while it runs: to branch, count or compute on them."""
+def value_reads(module: nn.Module, inputs: Outputs, *, choices: bool = True) -> tuple[str, ...]:
+    """Name the parts of a module that read values out of what is computed from its inputs: to branch, or to count.
+
+    Args:
+        module: It runs once.
+        inputs: One batch.
+        choices: Whether torch.cond and its like count, which a trace bakes in, and other exporters do not.
+    """
     with _named_parts(module) as stack:
-        values = _ValueReads(stack)
+        values = _ValueReads(stack, inputs)
         with torch.no_grad(), values, _ArrayReads(values):
             module(*inputs)
-    return tuple(dict.fromkeys(values.found))
+    return tuple(dict.fromkeys([*values.found, *(values.choices if choices else [])]))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from export.deployable import Deployable, to_float64
 from export.equality import close, equal
 from export.errors import ExportError
 from export.held_tensors import check_weights, loose_tensors, part_name, some
-from export.observe import Outputs, first_difference, observe, unreached_parameters
+from export.observe import Outputs, first_difference, observe, unreached_parameters, value_reads
 from export.shared_weights import copy_sharing_weights
 from export.weights import with_versions
 
@@ -64,6 +64,13 @@ def preflight(draft: "Draft") -> Findings:
             f"no gradient reaches {some(unreached)}, although the outputs depend on it: forward reads it through "
             "detach() or no_grad(), so it is exported as it is, but it cannot have learnt",
         )
+    readers = value_reads(module, tuple(tensor.clone() for tensor in inputs), choices=False)
+    if readers:
+        notes += (
+            f"{some(part_name(module, part) for part in readers)} reads values out of its inputs, to branch or to "
+            "count on them: a graph holds one way only, and the certificate sees no more than its inputs take; write "
+            "it with tensor operations, such as torch.where",
+        )
     mixing = _mixing(module, inputs)
     if mixing:
         notes += (
@@ -109,6 +116,7 @@ def _check_repeatable(
 ) -> Outputs:
     """Run a module twice more, check that nothing changes: answers, inputs, buffers, mode; and return the answers."""
     given = tuple(tensor.clone() for tensor in inputs)
+    remembered = _remembered(module)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         first: Outputs = module(*given)
         if not _all_equal(given, inputs):
@@ -119,6 +127,7 @@ def _check_repeatable(
         _check_evaluating(module, "switched back to training mode in forward; take train() out of it")
         second: Outputs = module(*given)
     changed = [name for name, buffer in module.named_buffers() if name in buffers and not equal(buffer, buffers[name])]
+    changed += [name for name, value in _remembered(module).items() if remembered.get(name, value) != value]
     if changed:
         raise ExportError(
             f"forward changes {some(changed)}, so an answer depends on the ones before, and a graph keeps nothing from "
@@ -132,6 +141,16 @@ def _check_repeatable(
             "keeps something from run to run; make its answers depend on the inputs alone"
         )
     return first
+
+
+def _remembered(module: nn.Module) -> dict[str, object]:
+    """Return the plain values that the parts of a module keep: counters and switches, which no graph has."""
+    return {
+        f"{part_name(module, name)}.{key}": value
+        for name, part in module.named_modules()
+        for key, value in vars(part).items()
+        if isinstance(value, int | float | str)
+    }
 
 
 def _unproven(loose: tuple[str, ...]) -> tuple[str, ...]:

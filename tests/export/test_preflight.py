@@ -225,7 +225,9 @@ REFUSED = [
     pytest.param(lambda: Net(seeded), "calls rand_like in forward", id="random with a seed of its own"),
     pytest.param(lambda: Net(drawing_on_its_own), "Net calls rand in forward", id="a generator of its own"),
     pytest.param(lambda: Net(drawing), "Net gives other outputs for the same inputs when it is run again", id="chance"),
-    pytest.param(lambda: Net(remembering), "Net gives other outputs for the same inputs", id="remembers"),
+    pytest.param(
+        lambda: Net(remembering), "forward changes Net.calls, so an answer depends on the ones before", id="remembers"
+    ),
     pytest.param(
         lambda: WithBuffer(counting, torch.zeros(1)),
         "forward changes kept, so an answer depends on the ones before",
@@ -399,6 +401,49 @@ def test_layers_that_mix_rows_are_marked(build: Callable[[], nn.Module], part: s
         findings = preflight(draft_of(build))
     assert not findings.row_independent
     assert re.search(rf"{part}\S* mixes the rows of a batch: .*served one row at a time", findings.notes[0])
+
+
+def rare(reads: Callable[[Tensor], object]) -> nn.Module:
+    return Net(lambda _, x: x * 2 if reads(x) else x)
+
+
+@pytest.mark.parametrize(
+    "reads",
+    [
+        pytest.param(lambda x: x.abs().max() > 1e6, id="comparison"),
+        pytest.param(lambda x: (x > 1e6).nonzero().shape[0], id="nonzero"),
+        pytest.param(lambda x: x[x > 1e6].numel(), id="mask"),
+        pytest.param(lambda x: np.from_dlpack(x.detach()).max() > 1e6, id="another library"),
+        pytest.param(lambda x: not torch.jit.is_tracing() and x.max().item() > 1e6, id="hidden from the tracer"),
+    ],
+)
+def test_what_reads_its_inputs_values_is_said(reads: Callable[[Tensor], object]) -> None:
+    (note,) = preflight(draft_of(lambda: rare(reads))).notes
+    assert "Net reads values out of its inputs, to branch or to count on them" in note
+
+
+def test_reading_a_constant_is_no_branch() -> None:
+    def constant() -> nn.Module:
+        return WithBuffer(lambda n, x: x * n.kept[0].item() + int(x.shape[1]), torch.arange(1.0, 3.0))
+
+    assert preflight(draft_of(constant)).notes == ()
+
+
+class Counts(Net):
+    """Answers otherwise from the hundredth run on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runs = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.runs += 1
+        return super().forward(x) * (2 if self.runs > 100 else 1)
+
+
+def test_a_counter_is_refused() -> None:
+    with pytest.raises(ExportError, match=r"forward changes Counts\.runs, so an answer depends on the ones before"):
+        preflight(draft_of(Counts))
 
 
 def test_weights_that_cannot_have_learnt_are_named() -> None:
