@@ -1,5 +1,6 @@
 """Files that torch writes itself: of a full disk its writers say nothing that helps, or they end the process."""
 
+import io
 import os
 import tempfile
 from collections.abc import Iterator
@@ -10,17 +11,18 @@ from typing import IO, cast
 _MARGIN_BYTES = 1 << 20
 
 
-class _Sink:
+class _Sink(io.RawIOBase):
     """Takes what a writer of torch writes, and keeps the first error: raised in there, it would end the process.
 
     Source: torch 2.15, caffe2/serialize/inline_container.cc: the writer's destructor writes once more, and throws.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
+        super().__init__()
         self._file = file
         self.error: OSError | None = None
 
-    def write(self, content: memoryview) -> int:
+    def write(self, content: memoryview) -> int:  # type: ignore[override]
         if self.error is None:
             try:
                 self._file.write(content)
@@ -28,8 +30,13 @@ class _Sink:
                 self.error = error
         return len(content)
 
-    def flush(self) -> None:
-        """Do nothing: closing the file does it."""
+    def seekable(self) -> bool:
+        """Say so: torch.export takes nothing else."""
+        return True
+
+    def seek(self, position: int, _: int = 0) -> int:
+        """Do nothing: torch.export rewinds what it has written."""
+        return position
 
 
 @contextmanager

@@ -62,7 +62,7 @@ class _ValueReads(TorchDispatchMode):  # type: ignore[no-untyped-call]
     Sizes of the inputs are no tensors here, and what is read of weights and constants is the same each time.
     """
 
-    supports_higher_order_operators = True  # torch.cond, say, which reads a value, but as a graph can do, too
+    supports_higher_order_operators = True  # torch.cond, say
     _READS = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.equal.default)
 
     def __init__(self, stack: list[str], inputs: Outputs) -> None:
@@ -71,11 +71,6 @@ class _ValueReads(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.found: list[str] = []
         self.choices: list[str] = []
         self._derived = {id(tensor): tensor for tensor in inputs}  # kept, so that no other tensor gets their place
-
-    @classmethod
-    def supports_higher_order_operators(cls) -> bool:
-        """Take torch.cond and its like as choices: they decide by a value which of their parts runs."""
-        return True
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
         given = [leaf for leaf in tree_leaves((args, kwargs or {})) if isinstance(leaf, Tensor)]

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from export.deployable import output_specs
@@ -43,13 +44,15 @@ class OwnOutputs:
 class _LastStep(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Remembers which tensors a sigmoid or softmax made."""
 
+    supports_higher_order_operators = True  # torch.cond, say
+
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.made: dict[int, tuple[str, Tensor]] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
         result = func(*args, **(kwargs or {}))
-        name = func.overloadpacket.__name__.strip("_")
+        name = func.overloadpacket.__name__.strip("_") if isinstance(func, OpOverload) else ""
         if name in {"sigmoid", "softmax"} and isinstance(result, Tensor):
             self.made[result.untyped_storage().data_ptr()] = (name, result)
         return result

@@ -1,13 +1,12 @@
 """The float64 reference that float32 results are judged by."""
 
-import copy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from export.shared_weights import copy_sharing_weights
+from export.shared_weights import copy_sharing_weights, copy_whole
 
 WHOLE_BYTES = 100_000_000
 """Most bytes of weights that are turned to float64 all at once, which is fastest; of more, each where it is used."""
@@ -73,7 +72,7 @@ def to_float64(module: nn.Module, *, whole_bytes: int = WHOLE_BYTES) -> nn.Modul
     """
     scripted = any(isinstance(part, torch.jit.ScriptModule) for part in module.modules())
     if scripted or sum(tensor.nbytes for tensor in module.parameters()) <= whole_bytes:
-        return _Reference(copy.deepcopy(module).double(), {}).eval()
+        return _Reference(copy_whole(module).double(), {}).eval()
     # what else it holds is copied: a table that forward keeps, say, must not come from a run in float32
     shared = copy_sharing_weights(module)
     tensors = (*shared.parameters(), *shared.buffers())

@@ -63,7 +63,8 @@ def export_onnx(
     model = encode_graph(program.model, path, inline_bytes=inline_bytes)
     check_same_opset(model, opset)
     _name_batch(model)
-    _shorten_paths(model)
+    for part in (model.graph, *model.functions):
+        _shorten_paths(part)
     check_contract(model, inputs=inputs, outputs=outputs)
     found = graph_opset(model)
     write_graph(model, path)
@@ -161,8 +162,11 @@ def _name_batch(model: onnx.ModelProto) -> None:
                 dim.dim_param = symbol.sub("batch", dim.dim_param)
 
 
-def _shorten_paths(model: onnx.ModelProto) -> None:
-    for node in model.graph.node:
+def _shorten_paths(graph: onnx.GraphProto | onnx.FunctionProto) -> None:
+    for node in graph.node:
         for prop in node.metadata_props:
             if "stack_trace" in prop.key:
                 prop.value = shorten_frames(prop.value)
+        for attribute in node.attribute:  # branches of If, bodies of Loop and Scan
+            for body in (attribute.g, *attribute.graphs):
+                _shorten_paths(body)

@@ -126,6 +126,8 @@ def write_bundle(
             _check_target(target)  # once more: in the minutes since, something may have been put there
             swap_directory(target, folder / NEW, aside=folder / OLD)
         except OSError as error:
+            if error.errno is None:  # not from the system
+                raise
             raise ExportError(
                 f"bundle {target} cannot be written ({error}); free the place or give another --out"
             ) from error
