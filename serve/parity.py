@@ -16,6 +16,7 @@ INTEGER_SHARE = 0.001
 OUTLIER = 8.0
 OUTLIER_SLACK = 32.0
 _MOST_WRONG = 0.05  # of integers; where PyTorch itself gets more wrong, nothing is proven
+_SAME = 1e-9  # of two ways to compute a softmax in float64
 _LEAST_ROWS = 8
 _MOST_OUTLIERS = 0.25
 
@@ -90,9 +91,10 @@ def output_parity(
     Of a regression with several targets, each is judged by itself: beside prices, a rate would be lost. Returned is the
     target that is furthest off.
 
-    Probabilities have a second way to pass: where the graph's logits pass, they may be what softmax makes, to the same
-    rule, of those very logits. An error that logits are allowed is not held against the probabilities once more: ONNX
-    Runtime sums the products of a wide linear layer 2.2 times as coarsely as PyTorch, and some rows show that more.
+    Probabilities must be what softmax makes, to the same rule, of the graph's own logits; and either they, or those
+    logits, must keep the rule as every output does. An error that logits are allowed is not held against the
+    probabilities once more: ONNX Runtime sums the products of a wide linear layer 2.2 times as coarsely as PyTorch, and
+    some rows show that more.
 
     Args:
         name: Of the output.
@@ -101,18 +103,19 @@ def output_parity(
         reference: The same module's in float64.
 
     Returns:
-        As `numeric_parity`; of the way that passed, if one did.
+        As `numeric_parity`; of the comparison that decided.
     """
     if name == "prediction" and _are_columns(candidate[name], reference[name]):
         return _worst_column(candidate[name], eager=eager[name], reference=reference[name])
     if name != "probabilities":
         return row_parity(candidate[name], eager=eager[name], reference=reference[name])
     plain = numeric_parity(candidate[name], eager=eager[name], reference=reference[name])
-    if plain.passed or plain.fault is not None or "logits" not in reference:
+    if plain.fault is not None or not _are_activated(candidate, reference):
         return plain
-    if reference["logits"].shape != reference[name].shape:
-        return plain
-    if not row_parity(candidate["logits"], eager=eager["logits"], reference=reference["logits"]).passed:
+    if (
+        not plain.passed
+        and not row_parity(candidate["logits"], eager=eager["logits"], reference=reference["logits"]).passed
+    ):
         return plain
     own = numeric_parity(
         candidate[name],
@@ -120,7 +123,18 @@ def output_parity(
         reference=_activate(candidate["logits"]),
         eager_reference=_activate(eager["logits"]),
     )
-    return own if own.passed else plain
+    return own if plain.passed != own.passed else plain
+
+
+def _are_activated(candidate: Arrays, reference: Mapping[str, NDArray[Any]]) -> bool:
+    """Return whether probabilities are the softmax of logits; of tensors with these names, they need not be."""
+    logits, expected = reference.get("logits"), reference["probabilities"]
+    if logits is None or logits.ndim != 2 or logits.shape != expected.shape or logits.dtype.kind != "f":
+        return False
+    found = candidate.get("logits")
+    if found is None or found.shape != logits.shape or not np.isfinite(found).all():
+        return False
+    return bool(np.abs(_activate(logits) - expected).max() <= _SAME)
 
 
 def _are_columns(candidate: NDArray[Any], reference: NDArray[np.float64]) -> bool:

@@ -197,6 +197,21 @@ def test_probabilities_of_other_logits_fail(
     assert not output_parity("probabilities", graph, eager=outputs_of(LOGITS), reference=EXACT).passed
 
 
+def test_probabilities_that_are_clipped_below_what_eager_errs_by_fail() -> None:
+    steep = {"logits": 100 * LOGITS, "probabilities": softmax_of(100 * LOGITS)}
+    eager, graph = outputs_of(100 * noisy_logits(40)), outputs_of(100 * LOGITS)
+    assert output_parity("probabilities", graph, eager=eager, reference=steep).passed
+    graph["probabilities"] = np.clip(graph["probabilities"], 1e-6, 1).astype(np.float32)
+    assert numeric_parity(graph["probabilities"], eager=eager["probabilities"], reference=steep["probabilities"]).passed
+    assert not output_parity("probabilities", graph, eager=eager, reference=steep).passed
+
+
+def test_tensors_that_are_only_called_logits_and_probabilities_are_judged_alone() -> None:
+    others = {"logits": LOGITS, "probabilities": softmax_of(LOGITS / 2)}
+    eager = {name: values.astype(np.float32) for name, values in others.items()}
+    assert output_parity("probabilities", eager, eager=eager, reference=others).passed
+
+
 ROWS, WIDTH = 24, 10
 
 
