@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv  # scipy.stats takes half a second to import
 
+from serve.decisions import decide as decide
+
 CONFIDENCE = 0.95
 _TELLING_FACTOR = 100.0
 
@@ -34,12 +36,6 @@ class DecisionParity:
     def passed(self) -> bool:
         """Whether no flip counts against the candidate."""
         return self.flips_beyond_margin == 0
-
-
-def decide(logits: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the class of each row, ``(batch,)``: the greatest logit, or for a single one whether it is at least 0."""
-    chosen = logits[:, 0] >= 0 if logits.shape[1] == 1 else logits.argmax(axis=1)
-    return np.asarray(chosen, dtype=np.int64)
 
 
 def decision_margin(logits: NDArray[np.float64]) -> NDArray[np.float64]:

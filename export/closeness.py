@@ -12,6 +12,7 @@ from export.graph_job import GraphJob
 from export.memory import release_memory
 from export.module_runner import run_batches
 from export.onnx_graph import open_graph
+from serve.decisions import decide
 
 _BATCH = 32
 
@@ -58,14 +59,10 @@ def compare(actual: NDArray[np.float64], expected: NDArray[np.float64], *, decis
     power = float(np.square(expected).sum())
     return Closeness(
         rows=len(expected),
-        flips=int((_decisions(actual) != _decisions(expected)).sum()) if decisive else None,
+        flips=int((decide(actual) != decide(expected)).sum()) if decisive else None,
         sqnr_db=10 * float(np.log10(power / noise)) if noise != 0 else np.inf,
     )
 
 
 def _decisive(job: GraphJob) -> bool:
     return job.outputs[0].name == "logits"
-
-
-def _decisions(logits: NDArray[np.float64]) -> NDArray[Any]:
-    return logits[:, 0] > 0 if logits.shape[1] == 1 else logits.argmax(axis=1)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve.bundle import Precision
+from serve.decisions import decide
 
 # logits bear much before a decision changes; values are the answer itself, and an error of a tenth of their spread,
 # 20 dB, costs a hundredth of R². Eight bits leave 30 to 40 dB of a few layers, eleven bits 50 to 70.
@@ -16,7 +17,6 @@ MIN_SQNR_DB: dict[Precision, dict[str, float]] = {
     "float16": {"logits": 30.0, "probabilities": 10.0, "values": 30.0},
     "int8": {"logits": 10.0, "probabilities": 0.0, "values": 20.0},
 }
-_CHOSEN_FROM = {"logits": 0.0, "probabilities": 0.5}  # a single one means the second class from there on
 MAX_FLIP_SHARE = 0.1
 _EXACT_DB = 200.0  # stands for no error at all, so that records hold no infinity
 _TINY = 1e-300
@@ -142,11 +142,6 @@ def judge_drift(
         return Drift(sqnr_db=math.nan, min_sqnr_db=bound, flips=None, rows=int(rows.sum()), fault=fault)
     flips = None
     if decisive:
-        middle = _CHOSEN_FROM[output]
-        flips = int((_decide(candidate, middle) != _decide(eager, middle))[rows].sum())
+        flips = int((decide(candidate, output=output) != decide(eager, output=output))[rows].sum())
     drift = output_drift(candidate[rows], reference=reference[rows])
     return Drift(sqnr_db=drift.sqnr_db, min_sqnr_db=bound, flips=flips, rows=int(rows.sum()))
-
-
-def _decide(values: NDArray[Any], middle: float) -> NDArray[Any]:
-    return np.asarray(values[:, 0] >= middle if values.shape[1] == 1 else values.argmax(axis=1))

@@ -2,7 +2,11 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+import evaluate.compare
+import export.closeness
+import serve.decisions
 from evaluate.compare import decision_parity, interval, upper_bound, vacuity
+from serve.drift import judge_drift
 
 REFERENCE = np.asarray([[2.0, 1.0, 0.0], [0.0, 0.1, 0.0], [5.0, 0.0, 4.0]])
 
@@ -73,3 +77,20 @@ def test_an_output_that_hardly_varies_proves_nothing() -> None:
         "constant"
     )
     assert vacuity(REFERENCE[:1], allowed_error=1e-9) is not None
+
+
+def test_parity_drift_and_the_choice_of_a_method_decide_alike_on_the_boundary() -> None:
+    assert evaluate.compare.decide is serve.decisions.decide
+    middle, above, below = (np.array([[value]] * 20) for value in (0.0, 1e-12, -1e-12))
+    for other, flips in ((above, 0), (below, 20)):
+        assert export.closeness.compare(middle, other, decisive=True).flips == flips
+        drift = judge_drift(
+            "logits",
+            middle,
+            eager=other,
+            reference=other,
+            held_out=np.ones(20, dtype=np.bool_),
+            decisive=True,
+            precision="int8",
+        )
+        assert drift.flips == flips
