@@ -243,6 +243,7 @@ def test_the_right_bundle_passes(digits_bundle: Path, evaluate: Evaluate, tmp_pa
         "random pixels, all 0, all 255",
         "on the decision boundary",
         "held-out samples again",
+        "held-out samples at every batch size from 1 to 64",
         "among hostile neighbours",
     }
     assert {c.batch_size for c in certificate.graphs[0].comparisons} == {1, 2, 7, 32, 64}
