@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from export.errors import ExportError
 from export.golden_inputs import CALIBRATION_ROWS, HELD_OUT_ROWS
 from export.own_inputs import OwnInputs
-from serve.batch_source import SourceError
+from serve.batch_source import SourceError, list_files
 from serve.bundle import Feature
-from serve.preprocess import ImageError, prepare_bytes
 from serve.table import TableError, check_columns, encode_columns, refuse_errors
 from serve.table_file import read_pieces
+from train.dataset import DataError
+from train.image_folder import read_image
 
 MAX_ROWS = HELD_OUT_ROWS + CALIBRATION_ROWS
 LABEL = "label"  # the column, or array, that holds the true class
-_SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp"})
 _SEED = 20_240_613
 
 
@@ -102,7 +102,10 @@ def read_values(path: Path, names: Sequence[str]) -> NDArray[np.float64]:
 def _images(folder: Path, inputs: OwnInputs, labels: tuple[str, ...], most: int | None) -> Samples:
     if inputs.preprocessing is None:
         raise ValueError("images need a preprocessing")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
+    try:
+        files = [path for path in list_files(str(folder)) if path.is_file()]
+    except SourceError:
+        files = []
     if not files:
         raise ExportError(
             f"--samples {folder} holds no images, but at least one was expected, in it or its sub-folders"
@@ -111,9 +114,9 @@ def _images(folder: Path, inputs: OwnInputs, labels: tuple[str, ...], most: int 
     images = []
     for path in chosen:
         try:
-            images.append(prepare_bytes(path.read_bytes(), inputs.preprocessing))
-        except ImageError as error:
-            raise ExportError(f"--samples: {path}: {error}; mend it or take it away") from error
+            images.append(read_image(path, inputs.preprocessing)[0])
+        except DataError as error:
+            raise ExportError(f"--samples: {error}") from error
     names = [path.parent.name if path.parent != folder else None for path in chosen]
     if labels and any(names) and not set(names) & set(labels):
         raise ExportError(
@@ -139,6 +142,7 @@ def _table(path: Path, inputs: OwnInputs, labels: tuple[str, ...], most: int | N
         raise ExportError(f"--samples {path}: {error}") from error
     if not len(values):
         raise ExportError(f"--samples {path} has no rows, but at least one was expected")
+    _check_finite(path, inputs.specs[0].name, values, inputs.features)
     return _chosen({inputs.specs[0].name: values}, _classes(columns.get(LABEL), len(values), labels), path.stem, most)
 
 
@@ -157,6 +161,7 @@ def _arrays(path: Path, inputs: OwnInputs, labels: tuple[str, ...], most: int | 
                 f"--samples {path} has {spec.name} as {values.dtype} {list(values.shape)}, but {spec.dtype} "
                 f"[rows, {', '.join(str(size) for size in spec.shape[1:])}] was expected"
             )
+        _check_finite(path, spec.name, values, inputs.features)
         found[spec.name] = values
     rows = {len(values) for values in found.values()}
     if len(rows) != 1 or not rows - {0}:
@@ -165,11 +170,30 @@ def _arrays(path: Path, inputs: OwnInputs, labels: tuple[str, ...], most: int | 
     return _chosen(found, _classes(given, rows.pop(), labels), path.stem, most)
 
 
+def _check_finite(path: Path, name: str, values: NDArray[Any], features: tuple[Feature, ...]) -> None:
+    """Check that there are finite numbers alone; NaN, too, where a column of a table may lack a value."""
+    if not np.issubdtype(values.dtype, np.floating):
+        return
+    wrong = ~np.isfinite(values)
+    if features:
+        wrong &= ~(np.isnan(values) & np.array([feature.optional for feature in features]))
+    if wrong.any():
+        row, *place = (int(index) for index in np.argwhere(wrong)[0])
+        where = f"column {features[place[0]].name!r} of {name}" if features else name
+        raise ExportError(
+            f"--samples {path} has {values[row, *place]} in row {row + 1} of {where}, but finite numbers were "
+            "expected; mend that row or take it away"
+        )
+
+
 def _load(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        archive = np.load(path, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            raise ValueError("it holds one array without a name, as np.save writes it")
+        with archive:
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # of damaged bytes, numpy's reader raises whatever its parts do
         raise ExportError(f"--samples {path} cannot be read ({error}), but an .npz of arrays was expected") from error
 
 

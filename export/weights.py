@@ -144,8 +144,11 @@ def _damaged(path: Path, error: Exception) -> ExportError:
 def _is_torchscript(path: Path) -> bool:
     if not zipfile.is_zipfile(path):
         return False
-    with zipfile.ZipFile(path) as archive:
-        return any(Path(name).name == "constants.pkl" for name in archive.namelist())
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(Path(name).name == "constants.pkl" for name in archive.namelist())
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):  # damaged, which torch's reader says better
+        return False
 
 
 def _unwrap(content: object, path: Path) -> Weights:

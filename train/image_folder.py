@@ -119,10 +119,15 @@ def _read_all(
     """Read images on all cores, in order; of each the array and the digest of its bytes."""
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         for start in range(0, len(rows), _AT_ONCE):
-            yield from pool.map(lambda row: _read(row[0], preprocessing), rows[start : start + _AT_ONCE])
+            yield from pool.map(lambda row: read_image(row[0], preprocessing), rows[start : start + _AT_ONCE])
 
 
-def _read(file: Path, preprocessing: ImagePreprocessing) -> tuple[NDArray[np.uint8], bytes]:
+def read_image(file: Path, preprocessing: ImagePreprocessing) -> tuple[NDArray[np.uint8], bytes]:
+    """Read one image; return the array and the digest of the file's bytes.
+
+    Raises:
+        DataError: it cannot be read, is none, or is too large.
+    """
     try:
         with file.open("rb") as opened:
             content = opened.read(MOST_IMAGE_BYTES + 1)

@@ -10,8 +10,10 @@ from PIL import Image
 
 from export.errors import ExportError
 from export.from_factory import draft_of_factory
-from export.own_inputs import InputSettings, parse_input, read_inputs
+from export.own_inputs import InputSettings, OwnInputs, parse_input, read_inputs
 from export.own_model import read_labels
+from export.samples import read_samples
+from serve.bundle import Feature, TensorSpec
 from tests.export import own_files
 from tests.export.own_files import command, save
 
@@ -218,17 +220,54 @@ def test_samples_beyond_the_golden_ones_calibrate(here: Path) -> None:
     assert sorted(set(draft.golden_class_index.tolist())) == [-1, 0, 1, 2]
 
 
+def test_what_systems_leave_beside_images_is_passed_over(here: Path) -> None:
+    _photo(here / "photos" / "pizza" / "a.jpg", 3)
+    _photo(here / "photos" / "pizza" / "b.png", 4)
+    (here / "photos" / "pizza" / "b.png").rename(here / "photos" / "pizza" / "b.PNG")
+    (here / "photos" / "pizza" / "._a.jpg").write_bytes(b"of a Finder")
+    draft, _ = draft_of_factory(command(samples=Path("photos")))
+    assert (draft.golden_kind == "held-out").sum() == 2
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_samples_that_are_no_finite_numbers_are_named(value: float, here: Path) -> None:
+    weights = save("Rows")
+    rows = np.arange(12, dtype=np.float32).reshape(4, 3)
+    rows[2, 1] = value
+    np.savez("rows.npz", t=rows)
+    with pytest.raises(ExportError, match=rf"rows\.npz has {value} in row 3 of column 'x2' of t, but finite numbers"):
+        draft_of_factory(
+            command("net.py:Rows", weights, labels=None, inputs=("t:float32[3]",), samples=Path("rows.npz"))
+        )
+
+
+def test_a_tables_optional_column_may_lack_values_but_not_be_infinite(tmp_path: Path) -> None:
+    inputs = OwnInputs(
+        specs=(TensorSpec(name="t", dtype="float32", shape=("batch", 2)),),
+        features=(Feature(name="rooms", optional=True), Feature(name="area")),
+    )
+    np.savez(tmp_path / "a.npz", t=np.array([[np.nan, 1], [2, 3]], np.float32))
+    assert np.isnan(read_samples(tmp_path / "a.npz", inputs, ()).inputs["t"]).sum() == 1
+    np.savez(tmp_path / "b.npz", t=np.array([[np.inf, 1], [2, 3]], np.float32))
+    with pytest.raises(ExportError, match="has inf in row 1 of column 'rooms' of t"):
+        read_samples(tmp_path / "b.npz", inputs, ())
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         pytest.param("nowhere", "--samples nowhere does not exist, but a folder of images", id="missing"),
         pytest.param("empty", "--samples empty holds no images, but at least one was expected", id="empty"),
         pytest.param("burgers", "has a sub-folder burger, but --labels are pizza, steak, sushi", id="folders"),
-        pytest.param("torn", r"--samples: torn/a\.png: .* mend it or take it away", id="torn image"),
+        pytest.param("torn", r"--samples: torn/a\.png cannot be read: .* replace it or take it away", id="torn image"),
+        pytest.param("large", r"large/a\.jpe cannot be read: it has more than 67,108,864 bytes", id="large image"),
+        pytest.param("barred", r"--samples: barred/a\.png cannot be read \(.+\); mend that or take", id="unreadable"),
         pytest.param(
             "rows.csv", r"is rows\.csv, but the network takes images; give a folder of images, or an", id="csv"
         ),
         pytest.param("torn.npz", r"--samples torn\.npz cannot be read", id="torn npz"),
+        pytest.param("short.npz", r"--samples short\.npz cannot be read \(", id="npz cut short"),
+        pytest.param("one.npz", r"one\.npz cannot be read \(it holds one array without a name, as np\.save", id="npy"),
         pytest.param("other.npz", r"has arrays x, but input image was expected", id="other npz"),
         pytest.param("shape.npz", r"has image as uint8 \[2, 8, 8, 3\], but uint8 \[rows, 16, 16, 3\] was", id="shape"),
         pytest.param("none.npz", r"has \[0\] rows, but all inputs must have the same, at least one", id="no rows"),
@@ -245,6 +284,15 @@ def test_samples_that_are_not_what_the_network_takes(name: str, message: str, he
     (here / "torn.npz").write_bytes(b"torn")
     two = np.zeros((2, 16, 16, 3), np.uint8)
     np.savez("other.npz", x=two)
+    content = (here / "other.npz").read_bytes()
+    (here / "short.npz").write_bytes(content[:900] + content[1200:])
+    with (here / "one.npz").open("wb") as file:
+        np.save(file, two)
+    (here / "large").mkdir()
+    with (here / "large" / "a.jpe").open("wb") as file:
+        file.truncate((64 << 20) + 1)
+    (here / "barred").mkdir()
+    (here / "barred" / "a.png").symlink_to("/proc/self/mem")
     np.savez("shape.npz", image=two[:, :8, :8])
     np.savez("none.npz", image=two[:0])
     np.savez("classes.npz", image=two, label=np.asarray(["pizza", "burger"]))

@@ -112,6 +112,12 @@ def _saved(content: object) -> Callable[[Path], object]:
 LAYER = nn.Linear(2, 2)
 
 
+def _with_a_damaged_list(path: Path) -> None:
+    torch.save(LAYER.state_dict(), path)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"PK\x01\x02", b"PK\x00\x00"))
+
+
 @pytest.mark.parametrize(
     ("name", "write", "message"),
     [
@@ -125,6 +131,7 @@ LAYER = nn.Linear(2, 2)
             id="whole model",
         ),
         pytest.param("torn.pt", lambda path: path.write_bytes(b"PK\x03\x04torn"), "damaged or cut short", id="torn"),
+        pytest.param("centre.pt", _with_a_damaged_list, "damaged or cut short", id="damaged list of parts"),
         pytest.param("text.pt", lambda path: path.write_bytes(b"hello"), "damaged or cut short", id="text"),
         pytest.param("empty.pt", lambda path: path.touch(), "damaged or cut short", id="empty"),
         pytest.param("number.pt", _saved(3), "holds no weights, but tensors by name, alone or under state_d", id="3"),
