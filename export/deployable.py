@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from export.errors import ExportError
 from export.factory import Factory, build_module
+from export.first_line import first_line
 from export.network_outputs import flatten_outputs, only_output
 from export.reference import to_float64 as to_float64
 from export.weights import with_versions
@@ -110,9 +111,9 @@ def rebuild(bundle: Bundle, *, factory: Factory | None = None) -> nn.Module:
             weights: Mapping[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         network.load_state_dict(with_versions(network, weights))
     except Exception as error:  # of hostile bytes, torch's reader raises whatever its parts do
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BundleError(
-            f"{bundle.path / entry.path} does not fit {manifest.provenance.factory} ({reason}); export the run again"
+            f"{bundle.path / entry.path} does not fit {manifest.provenance.factory} ({first_line(error)}); "
+            "export the run again"
         ) from error
     return wrap_like(manifest, network)
 

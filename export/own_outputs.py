@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from export.deployable import output_specs
 from export.errors import ExportError
+from export.first_line import first_line
 from export.network_outputs import flatten_outputs
 from serve.bundle import Task, TensorSpec
 
@@ -111,13 +112,13 @@ def _run(
         with torch.inference_mode():
             results = network(*given)
     except Exception as error:  # whatever the user's forward raises
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         shapes = ", ".join(
             f"{name} as {str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
             for name, tensor in zip(rows, given, strict=True)
         )
         raise ExportError(
-            f"{type(network).__name__} fails on {shapes} ({reason}); check --input against what forward takes"
+            f"{type(network).__name__} fails on {shapes} ({first_line(error)}); "
+            "check --input against what forward takes"
         ) from error
     return flatten_outputs(results)
 

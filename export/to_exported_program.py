@@ -11,6 +11,7 @@ from torch.export import ExportedProgram
 from export.batch_sizes import check_batch_sizes
 from export.disk import torch_file
 from export.errors import ExportError
+from export.first_line import first_line
 from export.graph_job import GraphFile, GraphJob
 from export.quiet import quiet
 from export.source_lines import shorten_frames
@@ -48,7 +49,7 @@ def export_program(
                 node.meta["stack_trace"] = shorten_frames(node.meta["stack_trace"])
     with torch_file(path) as file:
         torch.export.save(program, file)
-    check_batch_sizes(_load(path), examples, outputs=outputs, subject="the exported program was captured")
+    check_batch_sizes(_load(path), examples, outputs=outputs, subject="the exported program", made="captured")
 
 
 def load_exported_program(content: bytes) -> Callable[..., tuple[Tensor, ...]]:
@@ -77,8 +78,7 @@ def _capture(module: nn.Module, examples: tuple[Tensor, ...]) -> ExportedProgram
                 strict=False,
             )
     except Exception as error:  # it runs forward, which raises whatever it likes
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__).strip()
         raise ExportError(
-            f"{type(module).__name__} cannot be captured by torch.export ({reason}); "
+            f"{type(module).__name__} cannot be captured by torch.export ({first_line(error)}); "
             "look for branches or loops on data, int(x.shape[0]) or len(x) in forward"
         ) from error

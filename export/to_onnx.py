@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from export.errors import ExportError
+from export.first_line import first_line
 from export.graph_job import INLINE_BYTES, GraphFile, GraphJob
 from export.onnx_graph import GRAPH, encode_graph, onnx_files, write_graph
 from export.opset import check_same_opset, graph_opset
@@ -102,7 +103,7 @@ def _check_valid(path: Path, opset: int) -> None:
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportError(
             f"opset {opset} was asked for, but what torch {torch.__version__} wrote is not valid in it "
-            f"({str(error).strip().splitlines()[0]}); ask for a later one, or for none"
+            f"({first_line(error)}); ask for a later one, or for none"
         ) from error
 
 
@@ -133,7 +134,7 @@ def call_exporter(
                 opset_version=opset,
             )
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
-        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        reason = first_line(error.__cause__ or error)
         raise ExportError(
             f"{type(module).__name__} cannot be exported to ONNX ({reason}); "
             "look for branches or loops on data in forward"

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from export.batch_sizes import check_batch_sizes
 from export.disk import check_disk, torch_file
 from export.errors import ExportError
+from export.first_line import first_line
 from export.graph_job import GraphFile, GraphJob
 from export.held_tensors import part_name
 from export.observe import value_reads
@@ -52,7 +53,7 @@ def export_torchscript(
         # the tracer's own check repeats the same inputs and only warns; parity judges the file instead
         # and the second trace is kept: in the first of a process, classes may have names without a number
         for _ in range(2):
-            traced = torch.jit.trace(module, examples, check_trace=False)  # type: ignore[no-untyped-call]
+            traced = _trace(module, examples)
     # the tracer says the same of sizes, which the check of batch sizes below holds against the module itself
     readers = value_reads(module, examples) if caught else ()
     if readers:
@@ -72,9 +73,23 @@ def export_torchscript(
         _load(path),
         examples,
         outputs=outputs,
-        subject="the TorchScript graph was traced",
+        subject="the TorchScript graph",
+        made="traced",
         module=module if caught else None,
     )
+
+
+def _trace(module: nn.Module, examples: tuple[Tensor, ...]) -> torch.jit.ScriptModule:
+    try:
+        traced: torch.jit.ScriptModule = torch.jit.trace(module, examples, check_trace=False)  # type: ignore[no-untyped-call]
+        return traced
+    except RuntimeError:  # told by `write_bundle`
+        raise
+    except Exception as error:  # it runs forward, where sizes are tensors now
+        raise ExportError(
+            f"the network cannot be traced ({first_line(error)}), though it runs; a trace hands forward "
+            "sizes as tensors, so write it with torch's own operations, or leave torchscript out of --formats"
+        ) from error
 
 
 def _normalise(source: Path, target: Path) -> None:

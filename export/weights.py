@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from export.errors import ExportError
+from export.first_line import first_line
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # where training scripts keep the weights in a checkpoint
 PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and DistributedDataParallel; of torch.compile
@@ -137,8 +138,9 @@ def _read_pickle(path: Path) -> object:
 
 
 def _damaged(path: Path, error: Exception) -> ExportError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return ExportError(f"--weights {path} cannot be read ({reason}); the file is damaged or cut short, copy it again")
+    return ExportError(
+        f"--weights {path} cannot be read ({first_line(error)}); the file is damaged or cut short, copy it again"
+    )
 
 
 def _is_torchscript(path: Path) -> bool:

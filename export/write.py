@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from export.deployable import to_float64
 from export.disk import check_disk, torch_file
 from export.errors import ExportError
+from export.first_line import first_line
 from export.formats import DEFAULT_FORMATS, FORMATS, Writer
 from export.graph_job import GraphFile, GraphJob
 from export.memory import release_memory
@@ -232,9 +233,8 @@ def _write_graph(name: str, write: Writer, job: GraphJob) -> tuple[GraphFile, ..
         return write(job)
     except RuntimeError as error:  # what an exporter of torch raises where it cannot follow, in one of many ways
         check_disk(job.folder)  # ... or cannot write
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise ExportError(
-            f"{name} cannot hold this network ({lines[0] if lines else repr(error)}); write forward with torch's own "
+            f"{name} cannot hold this network ({first_line(error)}); write forward with torch's own "
             f"operations and plain names, or leave {name} out of --formats"
         ) from error
 

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 import export
 from evaluate.judge import certify
+from export.batch_sizes import check_batch_sizes
 from export.errors import ExportError
+from export.first_line import first_line, last_line
 from export.shared_weights import copy_sharing_weights
-from serve.bundle import read_bundle
+from serve.bundle import TensorSpec, read_bundle
 
 
 class Cache(nn.Module):
@@ -89,6 +91,45 @@ def test_torch_cond_becomes_a_graph_that_tells_no_place(tmp_path: Path) -> None:
 def test_torch_cond_in_a_trace_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="torchscript cannot hold this network"):
         write(Cond().eval(), tmp_path, "torchscript")
+
+
+class Looked(nn.Module):
+    """Looks something up by a size, which is a tensor in a trace."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(x) * {4: 0.5}[x.shape[1]]
+
+
+def test_what_a_trace_cannot_run_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"the network cannot be traced \(.+\), though it runs; a trace hands"):
+        write(Looked().eval(), tmp_path, "torchscript")
+
+
+def test_a_graph_that_fails_without_a_word_is_one_sentence() -> None:
+    def graph(_: Tensor) -> tuple[Tensor, ...]:
+        raise AssertionError
+
+    outputs = (TensorSpec(name="y", dtype="float32", shape=("batch", 1)),)
+    with pytest.raises(
+        ExportError, match=r"the graph was traced at batch 2 and fails at batch 1 \(AssertionError\); look for int"
+    ):
+        check_batch_sizes(graph, (torch.zeros(2, 1),), outputs=outputs, subject="the graph", made="traced")
+
+
+@pytest.mark.parametrize(
+    ("message", "first", "last"),
+    [
+        pytest.param("", "ValueError", "ValueError", id="empty"),
+        pytest.param("\n \n", "ValueError", "ValueError", id="blank"),
+        pytest.param("\n one \ntwo\n\n", "one", "two", id="several lines"),
+    ],
+)
+def test_a_line_of_an_exception(message: str, first: str, last: str) -> None:
+    assert (first_line(ValueError(message)), last_line(ValueError(message))) == (first, last)
 
 
 class CondDropout(Cond):
