@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from export.errors import ExportError
+from train.wording import some_names
 
 _SHOWN = 3
 _WRAPPERS = re.compile(r"^(module(\.|$))?(network(\.|$))?")  # of the float64 reference, and of a Deployable
@@ -87,9 +88,7 @@ def part_name(module: nn.Module, name: str) -> str:
 
 def some(names: Iterable[str]) -> str:
     """Return the first few names, as the network knows them, and how many more there are."""
-    found = [_WRAPPERS.sub("", name) for name in names]
-    more = f" and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
-    return ", ".join(found[:_SHOWN]) + more
+    return some_names([_WRAPPERS.sub("", name) for name in names], most=_SHOWN)
 
 
 def _check_finite(module: nn.Module) -> None:

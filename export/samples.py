@@ -18,6 +18,7 @@ from serve.table import TableError, check_columns, encode_columns, refuse_errors
 from serve.table_file import read_pieces
 from train.dataset import DataError
 from train.image_folder import read_image
+from train.wording import some_names
 
 MAX_ROWS = HELD_OUT_ROWS + CALIBRATION_ROWS
 LABEL = "label"  # the column, or array, that holds the true class
@@ -85,8 +86,8 @@ def read_values(path: Path, names: Sequence[str]) -> NDArray[np.float64]:
     absent = [name for name in names if name not in columns]
     if absent:
         raise ExportError(
-            f"--samples {path} has no {absent[0]}, but {_some(found) or 'nothing'}; a regression is measured against "
-            "true values, so give a column, or an array of one dimension, named after each target"
+            f"--samples {path} has no {absent[0]}, but {some_names(found) or 'nothing'}; a regression is measured "
+            "against true values, so give a column, or an array of one dimension, named after each target"
         )
     rows = {len(values) for values in columns.values()}
     if len(rows) > 1:
@@ -121,7 +122,7 @@ def _images(folder: Path, inputs: OwnInputs, labels: tuple[str, ...], most: int 
     if labels and any(names) and not set(names) & set(labels):
         raise ExportError(
             f"--samples {folder} has a sub-folder {next(filter(None, names))}, but --labels are "
-            f"{_some(labels)}; name the sub-folders like the labels, or put the images directly in the folder"
+            f"{some_names(labels)}; name the sub-folders like the labels, or put the images directly in the folder"
         )
     index = [labels.index(name) if name in labels else -1 for name in names]
     return Samples(
@@ -152,7 +153,7 @@ def _arrays(path: Path, inputs: OwnInputs, labels: tuple[str, ...], most: int | 
     for spec in inputs.specs:
         if spec.name not in arrays:
             raise ExportError(
-                f"--samples {path} has arrays {_some(tuple(arrays))}, but input {spec.name} was expected; "
+                f"--samples {path} has arrays {some_names(tuple(arrays))}, but input {spec.name} was expected; "
                 "name one array after each input"
             )
         values = arrays[spec.name]
@@ -220,7 +221,7 @@ def _classes(given: Sequence[object] | None, rows: int, labels: tuple[str, ...])
     strange = [value for value in given if str(value) not in known]
     if strange:
         raise ExportError(
-            f"--samples has the true class {strange[0]!r}, but --labels are {_some(labels)}; name one of them"
+            f"--samples has the true class {strange[0]!r}, but --labels are {some_names(labels)}; name one of them"
         )
     return np.asarray([known[str(value)] for value in given], dtype=np.int64)
 
@@ -236,7 +237,3 @@ def _chosen(inputs: Mapping[str, NDArray[Any]], class_index: NDArray[np.int64], 
 
 def _choose(rows: int, most: int | None) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(_SEED).permutation(rows)[:most])
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")

@@ -2,18 +2,17 @@
 
 import os
 import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from serve.batch_source import SUFFIXES
 from train.dataset import DataError, MissingDataError
+from train.wording import some_names
 
 SPLITS = ("train", "test")
 _LEFT_BY_SYSTEMS = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX"})
 _UNFIT = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control characters, what is no UTF-8, and other ends of lines
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # show a name as another one
-_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,8 +141,3 @@ def _check_same_classes(path: Path, train: tuple[str, ...], test: tuple[str, ...
                 f"{path / one} has class {alone[0]}, but {path / other} has {some_names(lack)}; both must have the "
                 "same classes, so add its images there too or take it away"
             )
-
-
-def some_names(names: Sequence[str]) -> str:
-    """Return the first names in words."""
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

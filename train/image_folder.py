@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from serve.bundle import ImagePreprocessing
 from serve.preprocess import ImageError, prepare_bytes
 from train.dataset import DataError, Dataset, MissingDataError, Split
-from train.folder_listing import SPLITS, Listing, list_image_folder, some_names
+from train.folder_listing import SPLITS, Listing, list_image_folder
 from train.recipes.recipe import ImageFolder
+from train.wording import some_names
 
 MOST_IMAGE_BYTES = 64 << 20
 _AT_ONCE = 64  # images that are read before the next are asked for, so that Ctrl-C does not wait for all
