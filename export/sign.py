@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from export.leftovers import clear_leftovers
 from serve.bundle import BundleError, read_bundle
 from serve.signing import (
     MAKE_KEY,
@@ -48,6 +49,8 @@ class Sign:
 def sign_bundle(path: Path, private_key: Path) -> Path:
     """Sign a bundle, and return the path of the signature; an earlier one is replaced.
 
+    What systems leave in folders, and a kill of writing a certificate, is taken away: whoever signs did not make it.
+
     Raises:
         BundleError: the bundle is not whole.
         SigningError: the key cannot be used.
@@ -56,6 +59,7 @@ def sign_bundle(path: Path, private_key: Path) -> Path:
     from cryptography.hazmat.primitives.asymmetric import ec
 
     bundle = read_bundle(path)
+    clear_leftovers(path)
     files = digests(path)
     root = hashlib.sha256(b"".join(bytes.fromhex(digest) for digest in files.values())).hexdigest()
     statement = {

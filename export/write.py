@@ -20,6 +20,7 @@ from export.errors import ExportError
 from export.first_line import first_line
 from export.formats import DEFAULT_FORMATS, FORMATS, Writer
 from export.graph_job import GraphFile, GraphJob
+from export.leftovers import leftovers
 from export.memory import release_memory
 from export.model_card import model_card
 from export.module_runner import ModuleRunner, run_batches
@@ -266,7 +267,10 @@ def write_manifest(
 def _check_target(target: Path) -> None:
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise ExportError(f"{target} is a file or a link, but a bundle is a directory; give another --out")
-    if not target.is_dir() or not any(target.iterdir()):
+    if not target.is_dir():
+        return
+    nobodys = set(leftovers(target))
+    if set(target.iterdir()) <= nobodys:
         return
     path = target / MANIFEST
     try:
@@ -277,6 +281,7 @@ def _check_target(target: Path) -> None:
         ) from None
     known = {MANIFEST, CERTIFICATE, SIGNATURE, *(entry.path for entry in manifest.files)}
     files = (path for path in target.rglob("*") if path.is_symlink() or not path.is_dir())
+    files = (path for path in files if path not in nobodys)
     stray = sorted({path.relative_to(target).as_posix() for path in files} - known)
     if stray:
         raise ExportError(

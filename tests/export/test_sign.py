@@ -53,6 +53,17 @@ def test_what_was_signed_is_taken(signed: Path, keys: tuple[Path, Path]) -> None
     assert {"manifest.json", "certificate.json", "graph.onnx"} <= digests(signed).keys()
 
 
+def test_what_nobody_made_is_not_signed(signed: Path, keys: tuple[Path, Path]) -> None:
+    left = [signed / ".certificate.json-x1y2z3_4", signed / ".DS_Store"]
+    for path in left:
+        path.write_bytes(b"left")
+    (signed / ".mine").write_bytes(b"mine")
+    sign_bundle(signed, keys[0])
+    assert not any(path.exists() for path in left)
+    assert ".mine" in digests(signed)
+    require_signature(read_bundle(signed), keys[1])
+
+
 @pytest.mark.parametrize("curve", ["SECP384R1", "SECP521R1"])
 def test_other_curves_of_the_format(curve: str, tmp_path: Path) -> None:
     bundle = write_tiny_bundle(tmp_path / "bundle")

@@ -67,6 +67,21 @@ def test_a_file_of_ones_own_in_a_bundle_is_not_lost(tmp_path: Path) -> None:
     assert (tmp_path / "houses" / "notes.txt").exists()
 
 
+@pytest.mark.parametrize("name", [".certificate.json-x1y2z3_4", ".model.sig-abcdefgh", ".DS_Store"])
+def test_what_a_kill_or_a_system_left_in_a_bundle_is_in_nobodys_way(name: str, tmp_path: Path) -> None:
+    write_bundle(tmp_path / "houses", draft(0))
+    (tmp_path / "houses" / name).write_bytes(b"left")
+    second = write_bundle(tmp_path / "houses", draft(1))
+    assert read_bundle(tmp_path / "houses").manifest == second
+    assert not (tmp_path / "houses" / name).exists()
+
+
+def test_a_folder_that_holds_what_a_system_left_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "houses").mkdir()
+    (tmp_path / "houses" / ".DS_Store").touch()
+    assert write_bundle(tmp_path / "houses", draft()) == read_bundle(tmp_path / "houses").manifest
+
+
 def test_a_file_that_comes_into_the_target_while_an_export_runs_is_not_lost(tmp_path: Path) -> None:
     target = tmp_path / "houses"
     before = write_bundle(target, draft(0))
