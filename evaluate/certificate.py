@@ -155,10 +155,20 @@ class GraphVerdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Labelled:
+    """Held-out samples whose class is known: how many, how many eager PyTorch gets right, how many the commonest has."""
+
+    rows: int
+    right: int
+    commonest: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """What the certificate was made with, so that anyone can make it again.
 
-    ``skipped`` says which inputs proved nothing because PyTorch itself gave no finite outputs there.
+    ``skipped`` says which inputs proved nothing because PyTorch itself gave no finite outputs there. ``labelled`` says
+    how many held-out samples PyTorch itself got right, which tells labels in the wrong order; None without any label.
     """
 
     created: str
@@ -172,6 +182,7 @@ class Setting:
     onnxruntime_threads: int
     tf32: bool
     skipped: tuple[str, ...] = ()
+    labelled: Labelled | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

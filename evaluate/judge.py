@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from evaluate.certificate import Certificate, Check, GraphVerdict, Mode, Setting, Verdict
+from evaluate.certificate import Certificate, Check, GraphVerdict, Labelled, Mode, Setting, Verdict
 from evaluate.compare import decide
 from evaluate.contract import NO_RECIPE, golden_checks, label_check, structure_checks
 from evaluate.eager import Eager, eager_of
@@ -104,8 +104,23 @@ def certify(
         on_step(f"{candidate.graph} on {candidate.provider}")
         graphs.append(judge_graph(candidate, truths, task=manifest.task, samples=real))
         del candidate  # so that no two graphs of a large network are held at once
-    setting = replace(_setting(held_out, seed, mode), skipped=skipped)
+    setting = replace(_setting(held_out, seed, mode), skipped=skipped, labelled=_labelled(held_out, truths[0]))
     return _certificate(bundle, checks=checks, graphs=graphs, setting=setting)
+
+
+def _labelled(held_out: HeldOut, truth: Truth) -> Labelled | None:
+    """Count what eager PyTorch gets right of the samples whose class is known; mixtures have none."""
+    logits = truth.eager.get("logits")
+    if held_out.targets is None or logits is None or held_out.targets.dtype.kind not in "iu":
+        return None
+    targets = held_out.targets.astype(np.int64)
+    known = targets >= 0
+    if not known.any():
+        return None
+    right = decide(logits[: len(targets)].astype(np.float64)) == targets
+    return Labelled(
+        rows=int(known.sum()), right=int(right[known].sum()), commonest=int(np.bincount(targets[known]).max())
+    )
 
 
 def _plan(manifest: Manifest, found: HeldOut, eager: Eager, *, samples: int | None, quick: bool) -> Plan:

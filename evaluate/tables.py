@@ -38,6 +38,15 @@ def print_certificate(certificate: Certificate, console: Console) -> None:
             console.print(check.detail, markup=False)
     for sentence in setting.skipped:
         console.print(f"left out: {sentence}", markup=False)
+    labelled = setting.labelled
+    if labelled is not None:
+        right, common = 100 * labelled.right / labelled.rows, 100 * labelled.commonest / labelled.rows
+        unlike = "" if right > common else "[yellow]; is the order of the labels that of the network's outputs?[/]"
+        console.print(
+            f"PyTorch itself gets {labelled.right} of {labelled.rows} labelled samples right, {right:.1f} %; "
+            f"the commonest class alone is {common:.1f} %{unlike}",
+            markup=True,
+        )
     table = Table(title_justify="left", expand=False)
     table.add_column("graph")
     table.add_column("provider")
@@ -84,12 +93,20 @@ def _cells(group: list[Comparison]) -> tuple[str, str, str, str, str, str]:
     verdict = next((v for v in ("fail", "unproven") if any(c.verdict == v for c in group)), "pass")
     return (
         name,
-        str(group[0].rows),
+        _rows(group),
         _worst([(c.rmse, c.rmse_bound) for c in group], RMSE_FACTOR),
         _worst([(c.max_error, c.max_bound) for c in group], MAX_FACTOR),
         str(sum(flips)) if flips else "",
         f"[{_STYLE[verdict]}]{verdict}[/]",
     )
+
+
+def _rows(group: list[Comparison]) -> str:
+    """Return how many rows were compared at each batch size, and how many at most were judged apart."""
+    counts = sorted({comparison.rows for comparison in group})
+    rows = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    apart = max(comparison.rows_apart for comparison in group)
+    return f"{rows}, {apart} apart" if apart else rows
 
 
 def _worst(pairs: list[tuple[float | None, float | None]], factor: float) -> str:

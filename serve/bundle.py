@@ -117,12 +117,13 @@ class Bundle:
         return content
 
 
-def read_bundle(path: Path) -> Bundle:
+def read_bundle(path: Path | str) -> Bundle:
     """Read a bundle and check every file of it against its digest.
 
     Raises:
         BundleError: the bundle is missing, incomplete, altered or of another schema.
     """
+    path = Path(path)
     if not path.exists():
         raise BundleError(
             f"{path} does not exist, but a bundle directory was expected; make one with `python -m export RUN`"

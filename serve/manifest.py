@@ -148,6 +148,13 @@ class Provenance:
     factory_sha256: str | None = None
 
 
+OUTPUT_NAMES: dict[Task, tuple[str, ...]] = {
+    "classification": ("logits", "probabilities"),
+    "binary-classification": ("logits", "probabilities"),
+    "regression": ("prediction",),
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """`manifest.json`. Its presence means that the bundle is complete; `sha256` is the digest of the file itself.
@@ -178,6 +185,12 @@ class Manifest:
             raise ValueError(f"model name is {self.name!r}, but only letters, digits, '.', '_' and '-' may stand in it")
         if not self.inputs or not self.outputs:
             raise ValueError("manifest.json lists no inputs or no outputs; export the bundle again")
+        named = tuple(spec.name for spec in self.outputs)
+        if self.task != "tensors" and named != OUTPUT_NAMES[self.task]:
+            raise ValueError(
+                f"manifest.json names the outputs {', '.join(named)}, but those of a {self.task} are "
+                f"{', '.join(OUTPUT_NAMES[self.task])}; export the bundle again"
+            )
         if self.features and self.inputs[0].shape[-1] != len(self.features):
             raise ValueError(
                 f"manifest.json describes {len(self.features)} features, but input {self.inputs[0].name} has "

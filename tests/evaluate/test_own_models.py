@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -214,3 +215,19 @@ def test_accuracy_without_labelled_samples_is_trouble(own_bundles: dict[str, Pat
     code, _, err = evaluate("accuracy", str(own_bundles["TwoInputs"]), "--trust", "--factory", FACTORY)
     assert code == 2
     assert "has no recipe and carries no labelled samples, so there is nothing to measure accuracy on" in err
+
+
+def test_what_pytorch_gets_right_of_labelled_samples_is_said(
+    tmp_path: Path, evaluate: Callable[..., tuple[int, str, str]]
+) -> None:
+    bundle = write_own_bundle("TwoInputs", tmp_path, labelled=True, formats=("onnx",))
+    code, out, _ = evaluate("parity", str(bundle), "--quick", "--factory", f"{NETWORKS}:TwoInputs")
+    assert code == 0
+    assert re.search(r"PyTorch itself gets (\d+) of \1 labelled samples right, 100\.0 %", out)
+    assert "is the order of the labels" not in out
+
+
+def test_another_task_than_the_outputs_have_is_refused(own_bundles: dict[str, Path]) -> None:
+    manifest = read_bundle(str(own_bundles["TwoInputs"])).manifest
+    with pytest.raises(ValueError, match="names the outputs logits, probabilities, but those of a regression are"):
+        replace(manifest, task="regression")
