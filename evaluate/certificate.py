@@ -156,7 +156,7 @@ class GraphVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labelled:
-    """Held-out samples whose class is known: how many, how many eager PyTorch gets right, how many the commonest has."""
+    """Held-out samples whose class is known, those eager PyTorch gets right, and those of the commonest class."""
 
     rows: int
     right: int
