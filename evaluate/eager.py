@@ -13,6 +13,7 @@ from evaluate.inputs import LARGEST_BATCH, Arrays
 from evaluate.runners import eager_runner
 from export.deployable import rebuild, to_float64, wrap_like
 from export.factory import Factory
+from export.first_line import first_line
 from export.module_runner import ModuleRunner, run_batches
 from export.shared_weights import copy_sharing_weights
 from serve.bundle import Bundle, BundleError
@@ -96,8 +97,9 @@ def _weights_check(bundle: Bundle, network: nn.Module) -> Check:
             if key not in stored or key not in own or not torch.equal(stored[key], own[key])
         ]
     except Exception as error:  # of hostile bytes, torch's reader raises whatever its parts do
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise BundleError(f"{bundle.path / entry.path} holds no tensors by name ({reason}); export it again") from error
+        raise BundleError(
+            f"{bundle.path / entry.path} holds no tensors by name ({first_line(error)}); export it again"
+        ) from error
     if not unlike:
         return Check(name="weights", passed=True, detail=f"{len(own)} tensors, equal to those of the module given")
     detail = f"{len(unlike)} tensors of {entry.path} are not the module's, {unlike[0]} among them; export it again"

@@ -7,6 +7,7 @@ from typing import cast
 import torch
 from torch import nn
 
+from export.first_line import first_line
 from export.module_runner import ModuleRunner
 from export.to_exported_program import load_exported_program
 from export.to_torchscript import load_torchscript
@@ -157,11 +158,7 @@ def _torch(bundle: Bundle, entry: FileEntry, load: Callable[[bytes], object]) ->
     except BundleError:
         raise
     except Exception as error:  # noqa: BLE001 - of damaged bytes, torch's readers raise whatever their parts do
-        lines = str(error).strip().splitlines()
-        fault = (
-            f"{entry.path} cannot be loaded by torch {torch.__version__} ({lines[0] if lines else repr(error)}); "
-            "export it again"
-        )
+        fault = f"{entry.path} cannot be loaded by torch {torch.__version__} ({first_line(error)}); export it again"
     return Candidate(
         graph=entry.path,
         precision=entry.precision or "float32",

@@ -16,11 +16,11 @@ from export.errors import ExportError
 from export.first_line import first_line
 from export.network_outputs import flatten_outputs
 from serve.bundle import Task, TensorSpec
+from train.wording import some_names
 
 _PROBED_ROWS = (3, 2, 1)
 _BINARY = 2
 _SUM_ERROR = 1e-4
-_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +196,9 @@ def _regression(shape: tuple[int, ...], targets: tuple[str, ...]) -> OwnOutputs:
     if twice:
         raise ExportError(f"--targets names {twice[0]!r} twice, but each has a name of its own; rename one")
     notes = (
-        () if targets else (f"without --labels this is a regression with {_some(names)}; give --labels for classes",)
+        ()
+        if targets
+        else (f"without --labels this is a regression with {some_names(names)}; give --labels for classes",)
     )
     return OwnOutputs(task="regression", labels=names, specs=output_specs("regression", names), notes=notes)
 
@@ -228,7 +230,3 @@ def _described(results: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -
         f"{name} {str(output.dtype).removeprefix('torch.')} ({', '.join(['batch', *map(str, shapes[name])])})"
         for name, output in results.items()
     )
-
-
-def _some(names: tuple[str, ...]) -> str:
-    return ", ".join(names) if len(names) <= _SHOWN else f"{names[0]} … {names[-1]}"

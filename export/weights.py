@@ -5,7 +5,7 @@ import re
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from export.errors import ExportError
 from export.first_line import first_line
+from train.wording import some_names
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # where training scripts keep the weights in a checkpoint
 PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and DistributedDataParallel; of torch.compile
@@ -80,8 +81,10 @@ def load_weights(network: nn.Module, weights: Weights, *, source: str) -> tuple[
     missing = [key for key in _missing(network, tensors) if not key.endswith("num_batches_tracked")]
     unexpected = [key for key in tensors if key not in expected]
     if missing or unexpected:
-        parts = [f"lacks {_some(missing)}"] if missing else []
-        parts += [f"has {_some(unexpected)}, which the network does not know"] if unexpected else []
+        parts = [f"lacks {some_names(missing, most=_SHOWN_KEYS)}"] if missing else []
+        parts += (
+            [f"has {some_names(unexpected, most=_SHOWN_KEYS)}, which the network does not know"] if unexpected else []
+        )
         raise ExportError(
             f"{source} does not fit {type(network).__name__}: it {' and '.join(parts)}; {_hint(expected, tensors)}"
         )
@@ -160,7 +163,9 @@ def _unwrap(content: object, path: Path) -> Weights:
             notes = (f"the weights stand under {name!r} in {path.name}",) if name else ()
             tensors = {str(key): value for key, value in inner.items()}
             return Weights(tensors=tensors, notes=notes, versions=_versions(inner))
-    found = f"a dictionary of {_some([str(key) for key in content])}" if isinstance(content, Mapping) else "no weights"
+    found = "no weights"
+    if isinstance(content, Mapping):
+        found = f"a dictionary of {some_names([str(key) for key in content], most=_SHOWN_KEYS)}"
     raise ExportError(
         f"--weights {path} holds {found if content else 'nothing'}, but tensors by name, alone or under "
         f"{', '.join(WRAPPERS)}, were expected; {SAVE_WEIGHTS}"
@@ -226,11 +231,6 @@ def _hint(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> str:
             if own.endswith("." + key) and all(own.removesuffix(key) + name in expected for name in tensors):
                 return f"the network's names start with {own.removesuffix(key)!r}: name the inner network as --factory"
     return "build the network as it was trained, see --factory-args"
-
-
-def _some(keys: Sequence[str]) -> str:
-    more = f" and {len(keys) - _SHOWN_KEYS:,} more" if len(keys) > _SHOWN_KEYS else ""
-    return ", ".join(keys[:_SHOWN_KEYS]) + more
 
 
 def _dtype(tensor: Tensor) -> str:
