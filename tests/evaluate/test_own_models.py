@@ -190,7 +190,6 @@ def test_quick_says_that_it_was_quick(own_bundles: dict[str, Path], evaluate: Ev
 
 
 def test_rows_that_depend_on_each_other_are_judged_alone(wrong_own: Path, tmp_path: Path) -> None:
-
     change_manifest(wrong_own, lambda manifest: replace(manifest, row_independent=False))
     certificate = certify(read_bundle(wrong_own), data_root=tmp_path, factory=load_factory(FACTORY))
     assert certificate.passed
