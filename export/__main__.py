@@ -48,7 +48,7 @@ def main(args: list[str] | None = None) -> int:
                 from export.write import write_bundle
 
                 listener.on_start(f"reading {source}")
-                draft, notes = _draft(command)
+                draft, notes, data_root = _draft(command)
             out = command.out or Path("bundles") / draft.name
             progress.say(f"exporting {source} to {out}")
             for note in notes:
@@ -70,7 +70,12 @@ def main(args: list[str] | None = None) -> int:
     print(f"bundle {out}  {draft.name}  sha256 {manifest.sha256[:16]}  {time.perf_counter() - start:.1f} s", flush=True)
     begun = time.perf_counter()
     certify = command.certify or ("none" if command.run else "quick")
-    code = _certify(out, certify, command.network.factory, trust="exported-program" in command.formats)
+    options = [
+        *(["--data-root", str(data_root)] if data_root else []),
+        *(["--factory", command.network.factory] if command.network.factory else []),
+        *(["--trust"] if "exported-program" in command.formats else []),  # it was written here
+    ]
+    code = _certify(out, certify, options)
     if certify != "none":
         now = time.perf_counter()
         listener.on_step(Step(name=f"certificate ({certify})", duration_s=now - begun))
@@ -82,24 +87,30 @@ def _size(bundle: Path) -> int:
     return sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
 
 
-def _draft(command: Export) -> tuple["Draft", tuple[str, ...]]:
+def _draft(command: Export) -> tuple["Draft", tuple[str, ...], Path | None]:
+    """Return what to write, notes, and where the judge finds the data, if it would not look there itself."""
     if command.run is None:
         from export.from_factory import draft_of_factory
 
-        return draft_of_factory(command)
+        return *draft_of_factory(command), None
     from export.from_run import draft_of_run
+    from train.data_root import default_data_root
+    from train.recipe_of_run import data_root_of
+    from train.run import read_run
 
     root = command.data_root or (Path(os.environ["DATA_ROOT"]) if os.environ.get("DATA_ROOT") else None)
     draft = draft_of_run(command.run, data_root=root, name=command.name)
+    read = data_root_of(read_run(command.run), root)
+    elsewhere = None if read.resolve() == default_data_root().resolve() else read
     training = draft.provenance.training
     if training["finished"]:
-        return draft, ()
-    return draft, (f"the run was stopped after {training['epochs']} of {training['epochs_planned']} epochs",)
+        return draft, (), elsewhere
+    note = f"the run was stopped after {training['epochs']} of {training['epochs_planned']} epochs"
+    return draft, (note,), elsewhere
 
 
-def _certify(out: Path, certify: Certify, factory: str | None, *, trust: bool) -> int:
+def _certify(out: Path, certify: Certify, options: list[str]) -> int:
     """Have the bundle judged, by a process of its own: evaluate builds on export, never the other way round."""
-    options = [*(["--factory", factory] if factory else []), *(["--trust"] if trust else [])]  # it was written here
     parity = ["parity", str(out), *options]
     if certify == "none":
         print(f"next   python -m evaluate {shlex.join(parity)}")

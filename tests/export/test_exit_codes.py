@@ -1,5 +1,7 @@
 """What ``python -m export`` exits with where something goes wrong that nobody foresaw."""
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -83,6 +85,34 @@ def test_what_becomes_of_the_judges_exit_code(
     errors = [line for line in capsys.readouterr().err.splitlines(keepends=True) if line.startswith("error")]
     assert "".join(errors).startswith(message)
     assert bool(errors) == bool(message)
+
+
+def test_the_judge_reads_the_data_where_the_export_did(
+    digits_run: Path, here: Path, written: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Path(shutil.copytree(digits_run, here / "run"))
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    record["data"]["root"] = "its own place"
+    (run / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    monkeypatch.delenv("DATA_ROOT", raising=False)
+    assert main(["run", "--out", "a", "--data-root", "mine"]) == 0
+    assert "next   python -m evaluate parity a --data-root mine\n" in capsys.readouterr().out
+    assert main(["run", "--out", "b"]) == 0
+    assert "next   python -m evaluate parity b --data-root 'its own place'\n" in capsys.readouterr().out
+    assert main(["run", "--out", "c", "--data-root", "data"]) == 0  # where it would look by itself
+    assert "next   python -m evaluate parity c\n" in capsys.readouterr().out
+    monkeypatch.setenv("DATA_ROOT", "elsewhere")
+    assert main(["run", "--out", "d"]) == 0
+    assert "next   python -m evaluate parity d\n" in capsys.readouterr().out
+    asked = list[str]()
+
+    def judge(args: list[str], *, check: bool) -> subprocess.CompletedProcess[str]:
+        asked.extend(args)
+        return subprocess.CompletedProcess(args, 0)
+
+    monkeypatch.setattr("export.__main__.subprocess.run", judge)
+    assert main(["run", "--out", "e", "--data-root", "mine", "--certify", "full"]) == 0
+    assert asked[3:] == ["parity", "e", "--data-root", "mine"]
 
 
 def test_a_judge_that_cannot_be__one_sentence(
