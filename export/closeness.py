@@ -36,14 +36,17 @@ class Closeness:
         return f"{flips}SQNR {self.sqnr_db:.1f} dB over {self.rows} rows"
 
     @property
-    def order(self) -> tuple[int, float]:
-        """Key by which the best of several comes first; NaN comes last."""
-        return self.flips or 0, -self.sqnr_db if np.isfinite(self.sqnr_db) or self.sqnr_db > 0 else np.inf
+    def order(self) -> tuple[bool, int, float]:
+        """Key by which the best of several comes first; one whose error is no finite number comes last."""
+        broken = bool(np.isnan(self.sqnr_db) or self.sqnr_db == -np.inf)
+        return broken, self.flips or 0, 0.0 if broken else -self.sqnr_db
 
 
-def measure_closeness(candidate: Path, reference: Path, rows: Mapping[str, NDArray[Any]], job: GraphJob) -> Closeness:
-    """Compare the first output, ``logits`` or ``prediction``, of two graphs on the same rows."""
-    return compare(first_output(candidate, rows, job), first_output(reference, rows, job), decisive=_decisive(job))
+def measure_closeness(
+    candidate: Path, expected: NDArray[np.float64], rows: Mapping[str, NDArray[Any]], job: GraphJob
+) -> Closeness:
+    """Compare a graph's first output, ``logits`` or ``prediction``, with what `first_output` gave of another's."""
+    return compare(first_output(candidate, rows, job), expected, decisive=_decisive(job))
 
 
 def first_output(path: Path, rows: Mapping[str, NDArray[Any]], job: GraphJob) -> NDArray[np.float64]:

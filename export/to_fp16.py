@@ -12,7 +12,7 @@ import onnx_ir
 import onnxruntime as ort  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from export.closeness import measure_closeness
+from export.closeness import first_output, measure_closeness
 from export.errors import ExportError
 from export.graph_job import GraphFile, GraphJob
 from export.memory import release_memory
@@ -60,7 +60,7 @@ def write_fp16(job: GraphJob) -> tuple[GraphFile, ...]:
         spec.name: example.numpy() for spec, example in zip(job.inputs, job.examples, strict=True)
     }
     greatest = _check_range(path, rows)
-    closeness = measure_closeness(path, source, rows, job)
+    closeness = measure_closeness(path, first_output(source, rows, job), rows, job)
     note = f"{closeness}; the greatest value inside was {greatest:,.4g} of at most {GREATEST:,.0f}"
     return onnx_files(path, precision="float16", note=note)
 

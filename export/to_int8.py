@@ -9,7 +9,7 @@ from typing import Any
 import onnx_ir
 from numpy.typing import NDArray
 
-from export.closeness import Closeness, measure_closeness
+from export.closeness import Closeness, first_output, measure_closeness
 from export.errors import ExportError
 from export.graph_job import GraphFile, GraphJob
 from export.memory import release_memory
@@ -92,6 +92,7 @@ def write_int8(job: GraphJob) -> tuple[GraphFile, ...]:
         else:
             write_graph(onnx_ir.to_proto(onnx_ir.from_proto(model)), source)
         del model
+        expected = first_output(job.folder / GRAPH, others, job)
         for method in METHODS:
             tried = replace(job, folder=Path(place) / method)
             tried.folder.mkdir()
@@ -99,7 +100,7 @@ def write_int8(job: GraphJob) -> tuple[GraphFile, ...]:
             release_memory(size_bytes)
             path = _quantize(source, method, ranges, tried)
             release_memory(size_bytes)
-            found[method] = measure_closeness(path, job.folder / GRAPH, others, job)
+            found[method] = measure_closeness(path, expected, others, job)
         best = min(METHODS, key=lambda method: found[method].order)
         path = job.folder / INT8_GRAPH
         (Path(place) / best / INT8_GRAPH).rename(path)

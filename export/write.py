@@ -60,7 +60,7 @@ class Draft:
     Attributes:
         name: What the model is called when it is served.
         title: One line for people.
-        module: The deployable module, in evaluation mode: one tensor in, one per output out.
+        module: The deployable module, in evaluation mode: one tensor per input in, one per output out.
         weights: The network's state_dict.
         inputs: Names, dtypes and shapes of what the module takes.
         outputs: The same for what it returns, in order.

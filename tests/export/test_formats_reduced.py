@@ -202,6 +202,17 @@ class TestInt8:
             "Percentile: 0 of 64 decisions differ from float32's, SQNR 25.0 dB over 64 rows)"
         )
 
+    def test_the_float32_graph_is_run_on_them_once(self, tmp_path: Path, monkeypatch: Any) -> None:
+        opened: list[str] = []
+
+        def note(path: Path, job: Any) -> Any:
+            opened.append(path.name)
+            return open_graph(path, job)
+
+        monkeypatch.setattr("export.closeness.open_graph", note)
+        write(job_of(tmp_path), "onnx", "onnx-int8")
+        assert sorted(opened) == ["graph.int8.onnx"] * 3 + ["graph.onnx"]
+
     def test_the_rows_that_choose_are_not_those_that_calibrate(self, tmp_path: Path, monkeypatch: Any) -> None:
         seen: dict[str, set[bytes]] = {"ranges": set(), "chosen": set()}
 
@@ -304,8 +315,10 @@ def test_the_best_comes_first_and_nan_last() -> None:
     def closeness(flips: int | None, sqnr_db: float) -> Closeness:
         return Closeness(rows=9, flips=flips, sqnr_db=sqnr_db)
 
-    ranked = [closeness(0, np.inf), closeness(0, 30), closeness(0, 20), closeness(0, np.nan), closeness(1, 90)]
-    assert [entry.order for entry in ranked] == sorted(entry.order for entry in reversed(ranked))
+    ranked = [closeness(0, np.inf), closeness(0, 30), closeness(0, 20), closeness(1, 90), closeness(2, -5)]
+    for broken in (closeness(0, np.nan), closeness(1, -np.inf), closeness(None, np.nan)):
+        expected = [*ranked, broken]
+        assert sorted(expected[::-1], key=lambda entry: entry.order) == expected
 
 
 def test_ir_of_the_float32_graph_describes_no_weight_twice(folder: Path) -> None:
