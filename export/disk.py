@@ -30,8 +30,12 @@ class _Sink(io.RawIOBase):
                 self.error = error
         return len(content)
 
+    def writable(self) -> bool:
+        """Say so: torch.export warns of anything else."""
+        return True
+
     def seekable(self) -> bool:
-        """Say so: torch.export takes nothing else."""
+        """Say so, too, for the same reason."""
         return True
 
     def seek(self, position: int, _: int = 0) -> int:

@@ -156,7 +156,7 @@ class TestExportedProgram:
         write(job_of(tmp_path), "exported-program")
         with zipfile.ZipFile(tmp_path / "graph.pt2") as archive:
             records = {name: archive.read(name) for name in archive.namelist()}
-        assert records["graph/data/sample_inputs/model.pt"] == b""
+        assert records["archive/data/sample_inputs/model.pt"] == b""
         assert not any(ROWS[:1].tobytes() in record for record in records.values())
         assert not any(record.startswith((b"PK", b"\x80")) for record in records.values())
         assert all(b'"use_pickle": true' not in record for record in records.values())
@@ -172,8 +172,8 @@ class TestExportedProgram:
         stream = io.BytesIO()
         with zipfile.ZipFile(tmp_path / "graph.pt2") as archive:
             writer = torch._C.PyTorchFileWriter(stream)
-            for name in (name.removeprefix("graph/") for name in archive.namelist()):
-                record = archive.read(f"graph/{name}")
+            for name in (name.removeprefix("archive/") for name in archive.namelist()):
+                record = archive.read(f"archive/{name}")
                 if name == "data/sample_inputs/model.pt":
                     buffer = io.BytesIO()
                     torch.save(((Planted(),), {}), buffer)

@@ -317,8 +317,8 @@ def test_the_best_comes_first_and_nan_last() -> None:
 
     ranked = [closeness(0, np.inf), closeness(0, 30), closeness(0, 20), closeness(1, 90), closeness(2, -5)]
     for broken in (closeness(0, np.nan), closeness(1, -np.inf), closeness(None, np.nan)):
-        expected = [*ranked, broken]
-        assert sorted(expected[::-1], key=lambda entry: entry.order) == expected
+        worst_first = [broken, *ranked[::-1]]
+        assert sorted(worst_first, key=lambda entry: entry.order) == [*ranked, broken]
 
 
 def test_ir_of_the_float32_graph_describes_no_weight_twice(folder: Path) -> None:
