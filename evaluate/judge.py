@@ -30,6 +30,7 @@ from evaluate.tensor_inputs import tensor_input_sets
 from evaluate.truth import Truth
 from evaluate.verdicts import RealSamples, judge_graph
 from export.factory import Factory
+from export.first_line import first_line
 from export.work import flops_per_row
 from serve.bundle import SCHEMA_VERSION, Bundle, Manifest, Precision
 from serve.devices import Choice, usable_cpus
@@ -210,7 +211,7 @@ def _truth(inputs: InputSet, eager: Eager, first: Truth | None) -> tuple[Truth |
     except (RuntimeError, IndexError, ValueError) as error:
         if first is None:
             raise
-        why = (str(error).strip() or repr(error)).splitlines()[0]
+        why = first_line(error)
         return None, f"{inputs.name}: PyTorch itself fails on them ({why})"
     finite = inputs.judged & _finite(reference) & _finite(computed)
     missing = int((inputs.judged & ~finite).sum())

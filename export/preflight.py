@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from export.deployable import Deployable, to_float64
 from export.equality import close, equal
 from export.errors import ExportError
+from export.first_line import first_line
 from export.held_tensors import check_weights, loose_tensors, part_name, some
 from export.observe import Outputs, first_difference, observe, unreached_parameters, value_reads
 from export.shared_weights import copy_sharing_weights
@@ -92,7 +93,7 @@ def _check_operations(module: nn.Module, inputs: Outputs) -> Outputs:
         try:
             found = observe(module, tuple(tensor.clone() for tensor in inputs))
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
-            reason = (str(error).strip() or repr(error)).splitlines()[0]
+            reason = first_line(error)
             raise ExportError(
                 f"{part_name(module, '')} fails on its own golden inputs ({reason}); mend forward, or what it is given"
             ) from error
@@ -211,7 +212,7 @@ def _mixing(module: nn.Module, inputs: Outputs) -> str | None:
             with torch.no_grad():
                 pairs = list(zip(wide(*alone), wide(*among), strict=True))
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
-            reason = (str(error).strip() or repr(error)).splitlines()[0]
+            reason = first_line(error)
             raise ExportError(
                 f"{part_name(module, '')} fails in float64, or at batch size 1, where its graphs are judged "
                 f"({reason}); take dtypes from its inputs, and write forward for any number of rows"

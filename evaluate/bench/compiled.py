@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import nn
 
+from export.first_line import first_line
 from export.quiet import quiet
 
 _CACHE = "TORCHINDUCTOR_CACHE_DIR"
@@ -27,7 +28,7 @@ def compiler_fault() -> str | None:
         with quiet():
             get_cpp_compiler()
     except Exception as error:  # noqa: BLE001 - the class differs from version to version
-        return str(error).strip().splitlines()[0]
+        return first_line(error)
     return None
 
 

@@ -20,6 +20,7 @@ from evaluate.inputs import count, take
 from evaluate.source import golden_of
 from export.errors import ExportError
 from export.factory import Factory
+from export.first_line import first_line
 from export.to_torchscript import load_torchscript
 from export.work import flops_per_row
 from serve.bundle import Bundle, BundleError, FileEntry
@@ -252,8 +253,7 @@ def _pair(bundle: Bundle, entry: FileEntry, module: nn.Module, feeds: Mapping[st
             loaded = load_torchscript(bundle.read(entry))
         except RuntimeError as error:
             raise BundleError(
-                f"{entry.path} cannot be loaded by torch {torch.__version__} "
-                f"({str(error).strip().splitlines()[0]}); export it again"
+                f"{entry.path} cannot be loaded by torch {torch.__version__} ({first_line(error)}); export it again"
             ) from error
         return pair_trace(trace_reference(module, feeds), loaded, feeds, name=entry.path)
     try:

@@ -12,6 +12,7 @@ from torch import Tensor
 from evaluate.blame.lines import Line, Program, run_program
 from evaluate.blame.steps import Step
 from evaluate.blame.trace_walk import TraceError, lines_of_trace
+from export.first_line import first_line
 
 
 def trace_module(module: torch.nn.Module, examples: tuple[Tensor, ...]) -> torch.jit.ScriptModule:
@@ -53,9 +54,7 @@ class TraceGraph:
         try:
             run_program(self.program, self._feeds, wide=False, change=keep)
         except RuntimeError as error:
-            raise TraceError(
-                f"the TorchScript graph fails on the golden inputs ({str(error).splitlines()[0]})"
-            ) from error
+            raise TraceError(f"the TorchScript graph fails on the golden inputs ({first_line(error)})") from error
         return found
 
     def _find_steps(self) -> tuple[Step, ...]:

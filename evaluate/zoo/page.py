@@ -42,8 +42,7 @@ def page(results: Sequence[Result], *, settings: Settings, of: int) -> str:
         "",
         f"**{len(passed)} of {of} architectures pass in every graph**; {len(results)} were examined, "
         f"in {hours:.1f} hours, with at most {peak / _GIB:.1f} GiB of memory.",
-        f"{settings.mode.capitalize()} certificates; seed {settings.seed}. Pictures have 224 x 224 pixels where an",
-        "architecture is made for that, and 128 x 128 elsewhere, for speed: operators and weights are the same.",
+        f"{settings.mode.capitalize()} certificates; seed {settings.seed}. {_sides(settings)}",
         f"Versions: {', '.join(f'{name} {version}' for name, version in settings.versions.items())}.",
         *(f"Machine: {machine}." for machine in machines),
         f"Source: {', '.join(revisions)}.",
@@ -60,6 +59,15 @@ def page(results: Sequence[Result], *, settings: Settings, of: int) -> str:
         *_failures([result for result in results if not result.passed]),
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _sides(settings: Settings) -> str:
+    if settings.side is not None:
+        return f"Pictures have {settings.side} x {settings.side} pixels."
+    return (
+        "Pictures have 224 x 224 pixels where an architecture is made for that, and 128 x 128\nelsewhere, for speed: "
+        "operators and weights are the same."
+    )
 
 
 def _row(result: Result) -> str:
