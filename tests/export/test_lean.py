@@ -135,15 +135,13 @@ def test_a_copy_that_shares_weights_can_be_changed(own: nn.Module, edit: Callabl
 
 
 MEASURE = """
-import resource, sys
+import sys
 from pathlib import Path
 import torch
 from torch import nn
 import export
 import export.in_python
-
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+from evaluate.bench.memory import peak_bytes as peak
 
 export.bundle(nn.Linear(4, 2), sys.argv[1] + "/small", inputs="x:float32[4]", outputs=["y"], formats=["torchscript"])
 before = peak()
