@@ -14,7 +14,7 @@ import tyro
 from export.command import Certify, Export, check_flags
 
 if TYPE_CHECKING:
-    from export.write import Draft
+    from export.draft import Draft
 
 _CODES = (0, 1, 2, 130)  # of evaluate: parity holds, it fails, trouble, stopped
 _AGAIN = "run `python -m evaluate parity` on it, where there is more memory say"

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from export.command import Export, split_names
+from export.draft import Draft
 from export.factory import Args, Factory, build_module, load_factory, parse_args
 from export.own_inputs import InputSettings, Interpolation
 from export.own_model import OwnModel, draft_of_network, read_labels
 from export.own_outputs import OutputSettings
 from export.weights import Weights, load_weights, read_weights
-from export.write import Draft
 from serve.bundle import NAME
 
 if TYPE_CHECKING:

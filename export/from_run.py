@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from export.deployable import input_specs, output_specs, wrap
+from export.draft import Draft
 from export.errors import ExportError
 from export.folder_record import record_folder
 from export.golden_inputs import calibration_rows, golden_features, golden_images, rows_for
 from export.work import flops_per_row
-from export.write import Draft
 from serve.bundle import NAME, Provenance
 from train.data import load_dataset
 from train.recipe_of_run import data_root_of, recipe_of_run

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from export.deployable import wrap
+from export.draft import Draft
 from export.errors import ExportError
 from export.factory import Args
 from export.golden_inputs import COSTLY, calibration_rows, choose_held_out, golden_tensors, rows_for
@@ -23,7 +24,6 @@ from export.own_outputs import OutputSettings, OwnOutputs, read_outputs
 from export.samples import Samples, read_samples
 from export.shared_weights import copy_sharing_weights
 from export.work import flops_per_row
-from export.write import Draft
 from serve.bundle import NAME, Provenance
 
 NO_SAMPLES = "no samples were given, so the bundle proves itself on noise alone; give --samples"

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from export.deployable import Deployable, to_float64
+from export.draft import Draft
 from export.equality import close, equal
 from export.errors import ExportError
 from export.first_line import first_line
@@ -16,9 +16,6 @@ from export.held_tensors import check_weights, loose_tensors, part_name, some
 from export.observe import Outputs, first_difference, observe, unreached_parameters, value_reads
 from export.shared_weights import copy_sharing_weights
 from export.weights import with_versions
-
-if TYPE_CHECKING:
-    from export.write import Draft
 
 _ROWS = 2  # a row, and a neighbour
 _HOSTILE = 50.0  # times as large as the row that is judged
@@ -40,7 +37,7 @@ class Findings:
     row_independent: bool
 
 
-def preflight(draft: "Draft") -> Findings:
+def preflight(draft: Draft) -> Findings:
     """Look over a draft's module.
 
     Raises:
@@ -160,7 +157,7 @@ def _unproven(loose: tuple[str, ...]) -> tuple[str, ...]:
     return (f"{some(loose)} stands outside parameters and buffers, so state_dict.pt lacks it; use register_buffer",)
 
 
-def _check_rebuilt(draft: "Draft", inputs: Outputs, outputs: Outputs, *, loose: tuple[str, ...]) -> tuple[str, ...]:
+def _check_rebuilt(draft: Draft, inputs: Outputs, outputs: Outputs, *, loose: tuple[str, ...]) -> tuple[str, ...]:
     """Build the network anew, load the weights, and check that it is the same function."""
     network = _build(draft.build, draft.weights) if draft.build else nn.Identity()
     module = Deployable(draft.module.get_submodule("input_module"), network, draft.task).eval()

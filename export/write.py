@@ -3,19 +3,16 @@
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from export.deployable import to_float64
 from export.disk import check_disk, torch_file
+from export.draft import Draft
 from export.errors import ExportError
 from export.first_line import first_line
 from export.formats import DEFAULT_FORMATS, FORMATS, Writer
@@ -33,15 +30,10 @@ from serve.bundle import (
     MANIFEST,
     SCHEMA_VERSION,
     BundleError,
-    Feature,
     FileEntry,
     Format,
-    ImagePreprocessing,
     Manifest,
     Precision,
-    Provenance,
-    Task,
-    TensorSpec,
     decode_sealed,
     encode_sealed,
 )
@@ -51,42 +43,6 @@ from train.write import swap_directory
 
 _EXAMPLE_ROWS = 2
 _GOLDEN_BATCH = 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Draft:
-    """Everything that a bundle is made of, before it is written.
-
-    Attributes:
-        name: What the model is called when it is served.
-        title: One line for people.
-        module: The deployable module, in evaluation mode: one tensor per input in, one per output out.
-        weights: The network's state_dict.
-        inputs: Names, dtypes and shapes of what the module takes.
-        outputs: The same for what it returns, in order.
-        golden_inputs: Rows of each input that the bundle proves itself with, ``(batch, …)``.
-        golden_class_index: Their true classes, ``(batch,)``, -1 where there is none.
-        golden_kind: Where each row comes from, ``(batch,)``.
-        calibration: Rows of the training data by input, for formats that measure ranges; empty where there are none.
-        build: Builds the network anew, before its weights are loaded; None where nothing can.
-    """
-
-    name: str
-    title: str
-    task: Task
-    labels: tuple[str, ...]
-    module: nn.Module
-    weights: Mapping[str, Tensor]
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    preprocessing: ImagePreprocessing | None
-    features: tuple[Feature, ...]
-    provenance: Provenance
-    golden_inputs: Mapping[str, NDArray[Any]]
-    golden_class_index: NDArray[np.int64]
-    golden_kind: NDArray[np.str_]
-    calibration: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    build: Callable[[], nn.Module] | None = None
 
 
 def write_bundle(

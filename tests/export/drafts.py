@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from export.deployable import input_specs, output_specs, wrap
+from export.draft import Draft
 from export.golden_inputs import golden_features
-from export.write import Draft
 from serve.bundle import Feature, Provenance
 
 FEATURES = (Feature(name="rooms"), Feature(name="area"))

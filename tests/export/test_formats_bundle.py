@@ -7,10 +7,11 @@ import numpy as np
 import onnx
 import pytest
 
+from export.draft import Draft
 from export.errors import ExportError
 from export.formats import FORMATS
 from export.opset import graph_opset
-from export.write import Draft, write_bundle
+from export.write import write_bundle
 from serve.bundle import BundleError, ImagePreprocessing, Provenance, read_bundle
 from serve.onnx_runner import OnnxRunner
 from tests.conftest import run_command

@@ -11,10 +11,10 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from export.deployable import output_specs, wrap
+from export.draft import Draft
 from export.errors import ExportError
 from export.observe import observe
 from export.preflight import preflight
-from export.write import Draft
 from serve.bundle import Provenance, TensorSpec
 from tests.train.broken_blocks import DataLinear, ListSequential, aliased_regular_net
 from train.models.blocks import BLOCKS, OwnLinear

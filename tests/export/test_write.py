@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import nn
 
+from export.draft import Draft
 from export.errors import ExportError
 from export.progress import Listener, Step
-from export.write import Draft, write_bundle
+from export.write import write_bundle
 from serve.bundle import Feature, read_bundle
 from tests.conftest import run_command
 from tests.export.drafts import draft_of_line
