@@ -23,6 +23,7 @@ pytestmark = pytest.mark.browser
 
 def draw(page: Page, digit: int) -> None:
     """Draw a digit with the mouse, stroke by stroke."""
+    page.locator(".fx-canvas").hover()  # which waits until it has stopped moving and takes the mouse
     box = page.locator(".fx-canvas").bounding_box()
     assert box is not None
     for stroke in HANDS[digit][0]:

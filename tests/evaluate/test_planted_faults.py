@@ -69,7 +69,7 @@ def test_swapped_labels_are_reported(wrong_bundle: Path, evaluate: Evaluate) -> 
 
 
 def test_a_missing_label_is_reported(wrong_bundle: Path, evaluate: Evaluate) -> None:
-    change_manifest(wrong_bundle, lambda m: replace(m, task="regression", labels=m.labels[:9]))
+    change_manifest(wrong_bundle, lambda m: replace(m, task="tensors", labels=m.labels[:9]))
     code, out, _ = evaluate("parity", str(wrong_bundle))
     assert code == 1
     assert "labels: the manifest has 9 labels, but the recipe has 10" in out
