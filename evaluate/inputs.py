@@ -88,36 +88,29 @@ def samples(found: Arrays, filled: Arrays, plan: Plan) -> InputSet:
 
 
 def again(filled: Arrays, plan: Plan) -> list[InputSet]:
-    """Make one set of the same rows per batch size."""
-    sets = []
-    for size in plan.batch_sizes:
-        known = np.resize(np.arange(count(filled)), max(plan.again, size))
-        judged = np.ones(len(known), dtype=np.bool_)
-        sets.append(
-            InputSet(
-                name=f"{plan.subject} again",
-                kind="again",
-                inputs=take(filled, known),
-                batch_size=size,
-                judged=judged,
-                known=known,
-            )
-        )
+    """Make one set of the same rows per batch size, and one of a batch of every size."""
+    sets = [
+        _known_again(f"{plan.subject} again", filled, max(plan.again, size), batch_size=size)
+        for size in plan.batch_sizes
+    ]
     if plan.every_size:
         sizes = tuple(range(1, LARGEST_BATCH + 1))
-        known = np.resize(np.arange(count(filled)), sum(sizes))
-        sets.append(
-            InputSet(
-                name=f"{plan.subject} at every batch size from 1 to {LARGEST_BATCH}",
-                kind="again",
-                inputs=take(filled, known),
-                batch_size=LARGEST_BATCH,
-                judged=np.ones(len(known), dtype=np.bool_),
-                known=known,
-                sizes=sizes,
-            )
-        )
+        name = f"{plan.subject} at every batch size from 1 to {LARGEST_BATCH}"
+        sets.append(_known_again(name, filled, sum(sizes), batch_size=LARGEST_BATCH, sizes=sizes))
     return sets
+
+
+def _known_again(name: str, filled: Arrays, rows: int, *, batch_size: int, sizes: tuple[int, ...] = ()) -> InputSet:
+    known = np.resize(np.arange(count(filled)), rows)
+    return InputSet(
+        name=name,
+        kind="again",
+        inputs=take(filled, known),
+        batch_size=batch_size,
+        judged=np.ones(rows, dtype=np.bool_),
+        known=known,
+        sizes=sizes,
+    )
 
 
 def among(few: Arrays, before: Arrays, after: Arrays) -> InputSet:
