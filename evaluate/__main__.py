@@ -4,7 +4,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -13,18 +13,14 @@ from evaluate.commands.bench import Bench, run_bench
 from evaluate.commands.blame import BlameGraph, run_blame
 from evaluate.commands.faults import Faults, run_faults
 from evaluate.commands.options import Parity
+from evaluate.commands.report import report
 from evaluate.commands.zoo import Zoo, run_zoo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from rich.console import Console
     from rich.status import Status
 
     from export.factory import Factory
     from serve.bundle import Bundle
-
-T = TypeVar("T")
 
 
 class CommandError(ValueError):
@@ -70,9 +66,9 @@ def main(args: list[str] | None = None) -> int:
                 return _parity(command, status)
             status.stop()
             if isinstance(command, Accuracy):
-                return run_accuracy(command, _report)
+                return run_accuracy(command, report)
             if isinstance(command, Bench):
-                return run_bench(command, _report)
+                return run_bench(command, report)
             if isinstance(command, BlameGraph):
                 return run_blame(command)
             from evaluate.faults.case import FaultsError
@@ -139,7 +135,7 @@ def _parity(command: Parity, status: "Status") -> int:
             "make it writable, or give --no-certificate"
         ) from error
     finally:  # neither of the two takes the other down
-        _report(certificate, print_certificate, command.json)
+        report(certificate, print_certificate, command.json)
     if path is not None:
         print(f"certificate {path}, made in {time.perf_counter() - started:.1f} s", file=sys.stderr)
     return 0 if certificate.passed else 1
@@ -164,26 +160,6 @@ def _check_json(path: Path | None) -> None:
     """Refuse before anything is run what could not be written after it."""
     if path is not None and (not path.parent.is_dir() or path.is_dir()):
         raise CommandError(f"--json is {path}, but that is no place for a file; give a file in a folder that exists")
-
-
-def _report(record: T, print_table: "Callable[[T, Console], None]", json: Path | None) -> None:
-    """Print a table, and write JSON where it is asked for: to a file as well, or to stdout instead."""
-    import msgspec
-
-    from evaluate.tables import stdout_console
-    from train.whole_file import write_whole
-
-    if json != Path("-"):
-        print_table(record, stdout_console())
-    if json is None:
-        return
-    content = msgspec.json.format(msgspec.json.encode(record), indent=2)
-    if json == Path("-"):
-        print(content.decode())
-    elif json.exists() and not json.is_file():  # a device or a pipe, in whose place no file may come
-        json.write_bytes(content + b"\n")
-    else:
-        write_whole(json.resolve(), content + b"\n")
 
 
 if __name__ == "__main__":

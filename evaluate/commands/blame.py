@@ -6,6 +6,8 @@ from typing import Annotated
 
 import tyro
 
+from evaluate.commands.report import report
+
 _SHARE = 0.95  # of the planted operators that are to be found
 
 
@@ -46,11 +48,8 @@ def run_blame(command: BlameGraph) -> int:
     if command.chart is not None and command.chart.suffix.lower() != ".png":
         raise BundleError(f"--chart is {command.chart}, but charts are written as PNG; give a name that ends in .png")
     with Status("loading torch", console=Console(stderr=True)) as status:
-        import msgspec
-
         from evaluate.blame.blame import blame_graph
         from evaluate.blame.table import print_blame
-        from evaluate.tables import stdout_console
         from export.factory import load_factory
         from serve.bundle import read_bundle
 
@@ -65,14 +64,7 @@ def run_blame(command: BlameGraph) -> int:
 
             status.update("drawing")
             write_chart(blame, command.chart)
-    if command.json != Path("-"):
-        print_blame(blame, stdout_console())
-    if command.json is not None:
-        content = msgspec.json.format(msgspec.json.encode(blame), indent=2)
-        if command.json == Path("-"):
-            print(content.decode())
-        else:
-            command.json.write_bytes(content + b"\n")
+    report(blame, print_blame, command.json)
     return 0 if blame.passed else 1
 
 

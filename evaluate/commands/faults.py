@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from evaluate.commands.report import write_json
+
 if TYPE_CHECKING:
     from evaluate.faults.case import Case
 
@@ -36,7 +38,6 @@ class Faults:
 
 def run_faults(command: Faults) -> int:
     """Measure, print the table, and write what was asked for."""
-    import msgspec
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -65,11 +66,7 @@ def run_faults(command: Faults) -> int:
         )
     power = power_of(cases)
     if command.json is not None:
-        content = msgspec.json.format(msgspec.json.encode({"passed": power.passed, "cases": cases}), indent=2).decode()
-        if str(command.json) == "-":
-            print(content)
-        else:
-            command.json.write_text(content + "\n", encoding="utf-8")
+        write_json({"passed": power.passed, "cases": cases}, command.json)
     if command.page is not None:
         write_page(command.page, cases, quick=command.quick)
     if str(command.json) != "-":

@@ -12,7 +12,7 @@ import pytest
 from altered import change_manifest, replace_file
 from onnx import numpy_helper
 
-from evaluate.__main__ import _report
+from evaluate.commands.report import report
 from serve.bundle import read_bundle, read_certificate
 
 Evaluate = Callable[..., tuple[int, str, str]]
@@ -134,7 +134,7 @@ def test_json_into_a_pipe_leaves_the_pipe(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDWR)
     try:
-        _report({"passed": True}, lambda _, __: None, pipe)
+        report({"passed": True}, lambda _, __: None, pipe)
         assert json.loads(os.read(reader, 100)) == {"passed": True}
     finally:
         os.close(reader)
