@@ -251,11 +251,11 @@ def numeric_parity(
     error = candidate.astype(np.float64) - reference
     eager_error = eager.astype(np.float64) - (reference if eager_reference is None else eager_reference)
     # PyTorch's own error can be zero by luck or by construction; one unit in the last place is what float32 can promise
-    rmse_floor = float(np.spacing(np.float32(_rms(reference))))
+    rmse_floor = float(np.spacing(np.float32(rms(reference))))
     max_floor = float(np.spacing(np.float32(np.abs(reference).max())))
     return NumericParity(
-        rmse=_rms(error),
-        rmse_bound=RMSE_FACTOR * max(_rms(eager_error), rmse_floor),
+        rmse=rms(error),
+        rmse_bound=RMSE_FACTOR * max(rms(eager_error), rmse_floor),
         max_error=float(np.abs(error).max()),
         max_bound=MAX_FACTOR * max(float(np.abs(eager_error).max()), max_floor),
         values=reference.size,
@@ -274,5 +274,6 @@ def _fault(candidate: NDArray[Any], *, eager: NDArray[np.float32], reference: ND
     return None
 
 
-def _rms(values: NDArray[np.float64]) -> float:
+def rms(values: NDArray[np.float64]) -> float:
+    """Return the root of the mean of the squares of all values."""
     return float(np.sqrt(np.mean(np.square(values))))
