@@ -13,7 +13,7 @@ from evaluate.commands.bench import Bench, run_bench
 from evaluate.commands.blame import BlameGraph, run_blame
 from evaluate.commands.faults import Faults, run_faults
 from evaluate.commands.options import Parity
-from evaluate.commands.report import report
+from evaluate.commands.written import report
 from evaluate.commands.zoo import Zoo, run_zoo
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from evaluate.commands.report import report
+from evaluate.commands.written import report
 
 _SHARE = 0.95  # of the planted operators that are to be found
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from evaluate.commands.report import write_json
+from evaluate.commands.written import write_json
 
 if TYPE_CHECKING:
     from evaluate.faults.case import Case

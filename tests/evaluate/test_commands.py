@@ -12,7 +12,7 @@ import pytest
 from altered import change_manifest, replace_file
 from onnx import numpy_helper
 
-from evaluate.commands.report import report
+from evaluate.commands.written import report
 from serve.bundle import read_bundle, read_certificate
 
 Evaluate = Callable[..., tuple[int, str, str]]
