@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv  # scipy.stats takes half a second to import
 
-from serve.decisions import decide as decide
+from serve.decisions import decide
 
 CONFIDENCE = 0.95
 _TELLING_FACTOR = 100.0

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from evaluate.certificate import Check
 from evaluate.inputs import InputSet
 from evaluate.truth import Truth
-from serve.parity import row_parity
+from serve.parity import rms, row_parity
 
 # how many times the bound of parity the eager module itself may be off, in other company: rounding alone stays below 1
 _EAGER_SLACK = 10.0
@@ -83,8 +83,8 @@ def neighbours_change(outcomes: Sequence[Outcome]) -> str | None:
             if len(values) != len(inputs.judged):
                 continue
             expected = alone.outputs[name][mine].astype(np.float64)
-            difference = _rms(values[theirs].astype(np.float64) - expected)
-            own = _rms(expected - alone.truth.reference[name][mine])
+            difference = rms(values[theirs].astype(np.float64) - expected)
+            own = rms(expected - alone.truth.reference[name][mine])
             floor = float(np.spacing(np.float32(np.abs(expected).max())))
             if not difference <= _NEIGHBOUR_SHARE * max(own, floor):
                 return (
@@ -109,7 +109,3 @@ def _samples(inputs: InputSet) -> dict[int, int]:
     """Return which sample stands at each place of a set."""
     known = range(len(inputs.judged)) if inputs.known is None else inputs.known
     return {place: int(sample) for place, sample in enumerate(known)}
-
-
-def _rms(values: NDArray[np.float64]) -> float:
-    return float(np.sqrt(np.mean(np.square(values))))

@@ -2,7 +2,7 @@
 
 import math
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,30 +11,24 @@ import numpy as np
 import onnx
 import onnxruntime  # type: ignore[import-untyped]
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from evaluate.certificate import Certificate, Check, GraphVerdict, Labelled, Mode, Setting, Verdict
-from evaluate.compare import decide
 from evaluate.contract import NO_RECIPE, golden_checks, label_check, structure_checks
 from evaluate.eager import Eager, eager_of
-from evaluate.image_inputs import image_input_sets
 from evaluate.independence import independence_check
-from evaluate.inputs import Arrays, InputSet, Predict, first_rows, take
+from evaluate.inputs import first_rows
 from evaluate.plan import Plan, plan_of
 from evaluate.reduced import MAX_DROP, REDUCED_RULE
 from evaluate.runners import all_candidates
 from evaluate.source import HeldOut, all_held_out, dataset_of, golden_of, some_of
-from evaluate.table_inputs import table_input_sets
-from evaluate.tensor_inputs import tensor_input_sets
-from evaluate.truth import Truth
+from evaluate.truth import Truth, truths_of
 from evaluate.verdicts import RealSamples, judge_graph
 from export.factory import Factory
-from export.first_line import first_line
 from export.work import flops_per_row
 from serve.bundle import SCHEMA_VERSION, Bundle, Manifest, Precision
+from serve.decisions import decide
 from serve.devices import Choice, usable_cpus
-from serve.golden import Golden
 from serve.parity import MAX_FACTOR, RMSE_FACTOR
 from train.data_root import default_data_root
 from train.recipes.registry import find_recipe
@@ -142,91 +136,6 @@ def _manifest_checks(manifest: Manifest) -> tuple[Check, ...]:
         return (NO_RECIPE,)
     recipe = find_recipe(name)
     return (label_check(manifest.labels, recipe.labels), *structure_checks(manifest, recipe))
-
-
-def truths_of(
-    manifest: Manifest,
-    golden: Golden,
-    held_out: HeldOut,
-    eager: Eager,
-    *,
-    plan: Plan,
-    seed: int,
-    on_step: Callable[[str], None] = lambda _: None,
-) -> tuple[list[Truth], tuple[str, ...]]:
-    """Run every input set through the eager module, and return the sentences that say what proves nothing."""
-    on_step("making input sets")
-    truths: list[Truth] = []
-    skipped: list[str] = []
-    for inputs in _input_sets(manifest, golden, held_out, eager, plan=plan, seed=seed):
-        on_step(f"eager module on {inputs.name}")
-        truth, why = _truth(inputs, eager, truths[0] if truths else None)
-        truths += [truth] if truth else []
-        skipped += [why] if why else []
-    return truths, tuple(skipped)
-
-
-def _input_sets(
-    manifest: Manifest, golden: Golden, held_out: HeldOut, eager: Eager, *, plan: Plan, seed: int
-) -> Iterator[InputSet]:
-    for inputs in _all_input_sets(manifest, golden, held_out, eager, plan=plan, seed=seed):
-        if manifest.row_independent:
-            yield inputs
-        elif inputs.kind != "hostile" and (inputs.kind != "again" or inputs.batch_size == 1):
-            yield replace(inputs, batch_size=1)
-
-
-def _all_input_sets(
-    manifest: Manifest, golden: Golden, held_out: HeldOut, eager: Eager, *, plan: Plan, seed: int
-) -> list[InputSet]:
-    def decided(inputs: Arrays) -> NDArray[np.int64]:
-        return decide(eager.run(inputs)["logits"])
-
-    predict: Predict | None = decided if "classification" in manifest.task else None
-    single = len(manifest.inputs) == 1
-    if single and manifest.preprocessing is not None:
-        return image_input_sets(held_out.inputs, predict=predict, seed=seed, plan=plan)
-    if single and manifest.features:
-        return table_input_sets(held_out.inputs, manifest.features, predict=predict, seed=seed, plan=plan)
-    return tensor_input_sets(held_out.inputs, golden.inputs, predict=predict, seed=seed, plan=plan)
-
-
-def _truth(inputs: InputSet, eager: Eager, first: Truth | None) -> tuple[Truth | None, str | None]:
-    """Run one input set through the eager module; what it gives no finite outputs for proves nothing.
-
-    Args:
-        inputs: The set.
-        eager: The module.
-        first: The truth of the samples, or None for the samples themselves: of them all rows stay, whatever comes out.
-
-    Returns:
-        The truth over the rows that prove something, and the sentence that says which do not; or None for either.
-    """
-    try:
-        if first is not None and inputs.known is not None:
-            reference = take(first.reference, inputs.known)
-        else:
-            reference = eager.run64(inputs.inputs)
-        computed = eager.run(inputs.inputs, batch_size=inputs.batch_size, sizes=inputs.sizes)
-    except (RuntimeError, IndexError, ValueError) as error:
-        if first is None:
-            raise
-        why = first_line(error)
-        return None, f"{inputs.name}: PyTorch itself fails on them ({why})"
-    finite = inputs.judged & _finite(reference) & _finite(computed)
-    missing = int((inputs.judged & ~finite).sum())
-    if first is None or not missing:
-        return Truth(inputs=inputs, reference=reference, eager=computed), None
-    judged = int(inputs.judged.sum())
-    why = f"{inputs.name}: PyTorch itself gives no finite outputs for {missing} of {judged} rows"
-    if missing == judged:
-        return None, why
-    return Truth(inputs=replace(inputs, judged=finite), reference=reference, eager=computed), why
-
-
-def _finite(outputs: Arrays) -> NDArray[np.bool_]:
-    rows = [np.isfinite(values).reshape(len(values), -1).all(axis=1) for values in outputs.values()]
-    return np.asarray(np.logical_and.reduce(rows))
 
 
 def _certificate(

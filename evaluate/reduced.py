@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from scipy.special import bdtr, ndtri
 
 from evaluate.certificate import Decisions, OutputError, Reduced, Verdict
-from evaluate.compare import CONFIDENCE, decide, interval
+from evaluate.compare import CONFIDENCE, interval
 from serve.bundle import Precision, Task
+from serve.decisions import decide
 from serve.drift import MIN_SQNR_DB, output_drift
 
 MAX_DROP = 0.005

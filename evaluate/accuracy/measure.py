@@ -14,10 +14,11 @@ from evaluate.accuracy.record import Accuracy, Estimate, GraphAccuracy, Probabil
 from evaluate.accuracy.resample import RESAMPLES, Statistic, estimate_all
 from evaluate.accuracy.robustness import Subject, measure_robustness
 from evaluate.accuracy.run import Outcome, Outcomes, check_request, run_samples
-from evaluate.compare import decide, decision_margin, interval
+from evaluate.compare import decision_margin, interval
 from evaluate.reduced import paired_drop
 from export.factory import Factory
 from serve.bundle import Bundle
+from serve.decisions import decide
 from serve.devices import Choice
 from serve.parity import numeric_parity
 

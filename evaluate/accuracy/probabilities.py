@@ -8,7 +8,8 @@ from scipy.special import logsumexp
 
 from evaluate.accuracy.record import ConfidenceBin, Estimate, Probabilities
 from evaluate.accuracy.resample import Statistic
-from evaluate.compare import CONFIDENCE, decide, interval
+from evaluate.compare import CONFIDENCE, interval
+from serve.decisions import decide
 
 BINS = 15
 _AT_ONCE = 2**22

@@ -11,12 +11,13 @@ from PIL import Image
 
 from evaluate.accuracy.corruptions import CORRUPTIONS, Corruption
 from evaluate.accuracy.record import Robustness, SpoiltAccuracy
-from evaluate.compare import decide, interval
+from evaluate.compare import interval
 from evaluate.inputs import count
 from evaluate.labelled import Labelled
 from evaluate.reduced import paired_drop
 from export.module_runner import run_batches
 from serve.bundle import ImagePreprocessing
+from serve.decisions import decide
 from serve.preprocess import decode_image, prepare_image
 from serve.runner import Runner
 

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from evaluate.accuracy.trouble import AccuracyError
-from evaluate.compare import decide
 from evaluate.eager import checked_eager
 from evaluate.labelled import Labelled, labelled_samples
 from evaluate.runners import RUN_ERRORS, candidates, weights_bytes
 from export.factory import Factory
 from export.module_runner import run_batches
 from serve.bundle import Bundle, BundleError, Manifest
+from serve.decisions import decide
 from serve.devices import Choice
 from serve.runner import Runner
 

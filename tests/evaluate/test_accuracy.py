@@ -29,7 +29,8 @@ from evaluate.accuracy.probabilities import (
     score_statistic,
 )
 from evaluate.accuracy.resample import draw_weights, estimate_all, percentiles
-from evaluate.compare import decide, interval
+from evaluate.compare import interval
+from serve.decisions import decide
 from train.reproduction.by_batch import share_of_one_answer
 
 ROWS, CLASSES = 400, 7

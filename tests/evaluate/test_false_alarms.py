@@ -10,10 +10,10 @@ from onnx import numpy_helper
 from torch import nn
 
 from evaluate.eager import Eager
-from evaluate.judge import truths_of
 from evaluate.plan import plan_of
 from evaluate.runners import Candidate
 from evaluate.source import HeldOut
+from evaluate.truth import truths_of
 from evaluate.verdicts import judge_graph
 from export.deployable import Deployable, input_specs, output_specs, to_float64
 from export.module_runner import ModuleRunner
