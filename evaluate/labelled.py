@@ -30,6 +30,7 @@ class Labelled:
         notes_accuracy: Accuracy that the source notes print for them, in [0, 1]; None where there is none.
         originals: Reads what the images were prepared from: for each row a file, or an array ``(height, width,
             channels)``. None where there are no images, or only as they were prepared.
+        carried: Whether they are the few that the bundle carries.
     """
 
     inputs: Arrays
@@ -37,6 +38,7 @@ class Labelled:
     source: str
     notes_accuracy: float | None = None
     originals: Callable[[], tuple[Path, ...] | NDArray[np.uint8]] | None = None
+    carried: bool = False
 
 
 def labelled_samples(bundle: Bundle, *, data_root: Path, samples: Path | None = None) -> Labelled:
@@ -71,24 +73,32 @@ def labelled_samples(bundle: Bundle, *, data_root: Path, samples: Path | None = 
             truth=folder.test.targets,
             source=f"{len(folder.test)} test samples of folder {folder.name}",
         )
-    return _carried(bundle)
+    return carried_samples(bundle)
 
 
-def _carried(bundle: Bundle) -> Labelled:
-    why = "it has no recipe"
+def carried_samples(bundle: Bundle) -> Labelled:
+    """Return the labelled samples that a bundle carries, for want of the data that it was tested on.
+
+    Raises:
+        BundleError: it carries none.
+    """
+    provenance = bundle.manifest.provenance
+    why = "it has no recipe" if provenance.recipe is None else f"{provenance.dataset} is not here"
     if recorded_folder(bundle.manifest) is not None:
         why = f"folder {bundle.manifest.provenance.dataset} as it was trained on is not here"
     golden = golden_of(bundle)
     known = (golden.kind == "held-out") & (golden.class_index >= 0)
     if "classification" not in bundle.manifest.task or not known.any():
+        lacks = "has no recipe" if provenance.recipe is None else f"was trained on {provenance.dataset}, not here,"
         raise BundleError(
-            f"{bundle.path} has no recipe and carries no labelled samples, so there is nothing to measure accuracy on; "
+            f"{bundle.path} {lacks} and carries no labelled samples, so there is nothing to measure accuracy on; "
             "give --samples whose classes or values are known"
         )
     return Labelled(
         inputs=take(golden.inputs, known),
         truth=golden.class_index[known],
         source=f"the bundle's own {int(known.sum())} labelled samples, because {why}",
+        carried=True,
     )
 
 

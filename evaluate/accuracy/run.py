@@ -96,11 +96,15 @@ def run_samples(
     factory: Factory | None = None,
     module: nn.Module | None = None,
     on_step: Callable[[str], None] = lambda _: None,
+    labelled: Labelled | None = None,
 ) -> Outcomes:
-    """Run all samples whose truth is known through the eager module and the graphs; see `measure_accuracy`."""
+    """Run all samples whose truth is known through the eager module and the graphs; see `measure_accuracy`.
+
+    Where `labelled` is given, it is run, and `samples` and `data_root` are not looked at.
+    """
     manifest = bundle.manifest
     on_step("reading the samples")
-    labelled = labelled_samples(bundle, data_root=data_root, samples=samples)
+    labelled = labelled or labelled_samples(bundle, data_root=data_root, samples=samples)
     inputs = labelled.inputs
     decisive = "prediction" if manifest.task == "regression" else "logits"
     kept = {decisive} if manifest.task == "regression" else {decisive, "probabilities"}
