@@ -3,7 +3,6 @@
 import sys
 import time
 import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -13,6 +12,7 @@ from evaluate.commands.bench import Bench, run_bench
 from evaluate.commands.blame import BlameGraph, run_blame
 from evaluate.commands.faults import Faults, run_faults
 from evaluate.commands.options import Parity
+from evaluate.commands.targets import TargetError, check_file
 from evaluate.commands.written import report
 from evaluate.commands.zoo import Zoo, run_zoo
 
@@ -59,16 +59,16 @@ def main(args: list[str] | None = None) -> int:
     limit_spinning()
 
     try:
-        if isinstance(command, Parity | Accuracy | BlameGraph):
-            _check_json(command.json)
+        if isinstance(command, Parity):
+            check_file("--json", command.json)
         with Status("loading torch", console=Console(stderr=True)) as status:
             if isinstance(command, Parity):
                 return _parity(command, status)
             status.stop()
             if isinstance(command, Accuracy):
-                return run_accuracy(command, report)
+                return run_accuracy(command)
             if isinstance(command, Bench):
-                return run_bench(command, report)
+                return run_bench(command)
             if isinstance(command, BlameGraph):
                 return run_blame(command)
             from evaluate.faults.case import FaultsError
@@ -96,6 +96,7 @@ def main(args: list[str] | None = None) -> int:
         ProviderError,
         RecipeError,
         SigningError,
+        TargetError,
     ) as error:
         print(f"error: {error}", file=sys.stderr)
     except Exception:  # noqa: BLE001 - Python would exit 1, which here says that parity fails
@@ -154,12 +155,6 @@ def _factory(text: str | None) -> "Factory | None":
     from export.factory import load_factory
 
     return load_factory(text)
-
-
-def _check_json(path: Path | None) -> None:
-    """Refuse before anything is run what could not be written after it."""
-    if path is not None and (not path.parent.is_dir() or path.is_dir()):
-        raise CommandError(f"--json is {path}, but that is no place for a file; give a file in a folder that exists")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ import numpy as np
 import onnx_ir
 import torch
 
-from evaluate.blame.blame import Blame, Truths, blame_pair
+from evaluate.blame.blame import Truths, blame_pair
+from evaluate.blame.found import Blame
 from evaluate.blame.from_trace import trace_module
 from evaluate.blame.pairs import pair_onnx, pair_trace, reference_of, tensors_of, trace_reference
 from evaluate.blame.plant_onnx import plant_all

@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from evaluate.blame.blame import Blame, Node
+from evaluate.blame.found import Blame, Node
 
 AROUND = 10
 

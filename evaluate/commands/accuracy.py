@@ -1,21 +1,16 @@
 """``python -m evaluate accuracy``."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 
-from evaluate.commands.options import BundlePath, Provider
+from evaluate.commands.options import BundlePath
+from evaluate.commands.shared_options import FactoryName, JsonFile, Key, Provider, Trust
+from evaluate.commands.targets import check_file
+from evaluate.commands.written import report
 from train.data_root import default_data_root
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from evaluate.accuracy.record import Accuracy as Result
-
-    Report = Callable[[Result, Callable[[Result, Console], None], Path | None], None]
 
 _LEAST_RESAMPLES = 100  # fewer leave two or three beyond either end of the interval
 
@@ -30,13 +25,12 @@ class Accuracy:
 
     bundle: BundlePath
     """Directory that `python -m export` wrote."""
-    samples: Path | None = None
+    samples: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """Samples whose truth is known: images in sub-folders named like labels, a .csv or .parquet with a column label or
     one for each target, or an .npz with such arrays. All rows count."""
     data_root: Path = field(default_factory=default_data_root)
     """Where the recipe's data is (or DATA_ROOT)."""
     provider: Provider = "auto"
-    """What ONNX runs on: auto means the CPU, and CUDA where a device is there."""
     graph: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE [FILE ...]")] = ()
     """Files of the graphs to run, such as graph.onnx; all of them unless given. The eager module always runs."""
     batch_mean: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
@@ -49,22 +43,14 @@ class Accuracy:
     """Resamples of the bootstrap."""
     seed: int = 0
     """Decides the resamples, and how images are spoilt."""
-    factory: str | None = None
-    """What builds the network, where it is your own: package.module:callable or path/to/file.py:callable. It is run."""
-    trust: bool = False
-    """Load an exported program (graph.pt2), too, though torch runs any code in it: the bundle is your own."""
-    require_signature: Annotated[Path | None, tyro.conf.arg(metavar="KEY")] = None
-    """Take only a bundle that the owner of this public key (PEM) signed with `python -m export.sign`; trust it."""
-    json: Path | None = None
-    """Also write the figures as JSON to this file; - is stdout, instead of the table."""
+    factory: FactoryName = None
+    trust: Trust = False
+    require_signature: Key = None
+    json: JsonFile = None
 
 
-def run_accuracy(command: Accuracy, report: "Report") -> int:
+def run_accuracy(command: Accuracy) -> int:
     """Measure, print, draw.
-
-    Args:
-        command: What was asked for.
-        report: Prints a record by its table, and writes it as JSON where that is asked for.
 
     Raises:
         AccuracyError: what was asked for makes no sense, or cannot be written.
@@ -117,6 +103,7 @@ def _check(command: Accuracy) -> None:
     """Refuse before the samples are run what would fail after them."""
     from evaluate.accuracy.trouble import AccuracyError
 
+    check_file("--json", command.json)
     if command.resamples < _LEAST_RESAMPLES:
         raise AccuracyError(
             f"--resamples is {command.resamples}, but an interval needs at least {_LEAST_RESAMPLES}; leave it out"

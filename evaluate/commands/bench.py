@@ -1,21 +1,16 @@
 """``python -m evaluate bench``."""
 
 import importlib.util
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import tyro
 
-from evaluate.commands.options import BundlePath, Provider
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from evaluate.bench.result import Bench as Result
-
-    Report = Callable[[Result, Callable[[Result, Console], None], Path | None], None]
+from evaluate.commands.options import BundlePath
+from evaluate.commands.shared_options import FactoryName, JsonFile, Key, Provider, Trust
+from evaluate.commands.targets import check_file, check_png
+from evaluate.commands.written import report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +30,6 @@ class Bench:
     bundle: BundlePath
     """Directory that `python -m export` wrote."""
     provider: Provider = "auto"
-    """What ONNX runs on: auto means the CPU, and CUDA where a device is there."""
     batch_sizes: tuple[int, ...] = (1, 8, 64)
     """Rows of one run, from 1 on; 1 4 16 64 256, say."""
     rounds: int = 15
@@ -49,8 +43,7 @@ class Bench:
     """Times alone: without torch.compile, start, memory, trials of threads and the machine's peak."""
     chart: Annotated[Path | None, tyro.conf.arg(metavar="FILE.png")] = None
     """Also draw rows a second and milliseconds by batch size."""
-    json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Also write the figures as JSON to this file; - is stdout, instead of the tables."""
+    json: JsonFile = None
     loadgen: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None
     """Also let MLPerf's load generator (pip install 'facsimile[loadgen]') send its scenarios SingleStream, Offline and
     Server to the float32 ONNX graph, each for so many seconds at least. MLPerf itself asks for 600."""
@@ -58,20 +51,13 @@ class Bench:
     """Queries a second of scenario Server. Default: half of what the graph does one by one."""
     latency_ms: Annotated[float, tyro.conf.arg(metavar="MS")] = 15.0
     """What 99 % of scenario Server's answers may take."""
-    factory: str | None = None
-    """What builds the network, where it is your own: package.module:callable or path/to/file.py:callable. It is run."""
-    trust: bool = False
-    """Load an exported program (graph.pt2), too, though torch runs any code in it: the bundle is your own."""
-    require_signature: Annotated[Path | None, tyro.conf.arg(metavar="KEY")] = None
-    """Take only a bundle that the owner of this public key (PEM) signed with `python -m export.sign`; trust it."""
+    factory: FactoryName = None
+    trust: Trust = False
+    require_signature: Key = None
 
 
-def run_bench(command: Bench, report: "Report") -> int:
+def run_bench(command: Bench) -> int:
     """Measure, print, draw.
-
-    Args:
-        command: What was asked for.
-        report: Prints a record by its table, and writes it as JSON where that is asked for.
 
     Raises:
         BenchError: what was asked for makes no sense, or cannot be had here.
@@ -125,14 +111,8 @@ def _check_targets(command: Bench) -> None:
     """Refuse before the minutes that a measurement takes what would fail after them."""
     from evaluate.bench.result import BenchError
 
-    chart, json = command.chart, command.json
-    if chart is not None and (chart.suffix.lower() != ".png" or chart.is_dir()):
-        raise BenchError(f"--chart is {chart}, but the chart is a PNG; give the name of a file that ends in .png")
-    for option, path in (("--chart", chart), ("--json", json)):
-        if path is not None and (not path.parent.is_dir() or path.is_dir()):
-            raise BenchError(
-                f"{option} is {path}, but that is no place for a file; give a file in a folder that exists"
-            )
+    check_png("--chart", command.chart)
+    check_file("--json", command.json)
     if command.loadgen is not None and importlib.util.find_spec("mlperf_loadgen") is None:
         raise BenchError(
             "--loadgen needs MLPerf's load generator, which is not installed; pip install 'facsimile[loadgen]'"

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import tyro
 
+from evaluate.commands.shared_options import FactoryName, JsonFile, Key, Trust
+from evaluate.commands.targets import check_file, check_png
 from evaluate.commands.written import report
 
 _SHARE = 0.95  # of the planted operators that are to be found
@@ -20,14 +22,14 @@ class BlameGraph:
 
     bundle: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="BUNDLE")] = None
     """Directory that `python -m export` wrote."""
-    graph: str | None = None
+    graph: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """File of the graph in the bundle. Default: the ONNX graph in float32, else the TorchScript one."""
-    factory: str | None = None
-    """What builds the network, where it is your own: package.module:callable or path/to/file.py:callable. It is run."""
-    json: Path | None = None
-    """Also write what was found as JSON to this file; - is stdout, instead of the table."""
+    json: JsonFile = None
     chart: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Also draw the error along the graph, as a PNG."""
+    factory: FactoryName = None
+    trust: Trust = False
+    require_signature: Key = None
     study: bool = False
     """Instead of judging a bundle, plant faults into small networks and print how many of them are found."""
 
@@ -37,6 +39,7 @@ def run_blame(command: BlameGraph) -> int:
     from rich.console import Console
     from rich.status import Status
 
+    from evaluate.trust import read_trusted
     from serve.bundle import BundleError
 
     if command.study:
@@ -45,25 +48,27 @@ def run_blame(command: BlameGraph) -> int:
         raise BundleError(
             "no BUNDLE was given, but a directory that `python -m export` wrote is expected; or give --study"
         )
-    if command.chart is not None and command.chart.suffix.lower() != ".png":
-        raise BundleError(f"--chart is {command.chart}, but charts are written as PNG; give a name that ends in .png")
+    check_file("--json", command.json)
+    check_png("--chart", command.chart)
+    bundle = read_trusted(command.bundle, trust=command.trust, public_key=command.require_signature)
     with Status("loading torch", console=Console(stderr=True)) as status:
         from evaluate.blame.blame import blame_graph
         from evaluate.blame.table import print_blame
         from export.factory import load_factory
-        from serve.bundle import read_bundle
 
         blame = blame_graph(
-            read_bundle(command.bundle),
+            bundle,
             graph=command.graph,
             factory=load_factory(command.factory) if command.factory is not None else None,
             on_step=status.update,
         )
         if command.chart is not None:
-            from evaluate.blame.chart import write_chart
+            from evaluate.blame.chart import draw_blame
+            from train.pictures.layout import render
+            from train.whole_file import write_whole
 
             status.update("drawing")
-            write_chart(blame, command.chart)
+            write_whole(command.chart, render(draw_blame(blame), "").png)
     report(blame, print_blame, command.json)
     return 0 if blame.passed else 1
 
