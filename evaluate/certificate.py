@@ -128,6 +128,27 @@ class Reduced:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """What was gained by seeking inputs on which a graph is furthest from the reference, and eager PyTorch itself.
+
+    Errors are the greatest of any value, in multiples of eager's own greatest on the held-out samples.
+
+    Attributes:
+        rows: Rows tried for the graph, and as many for eager.
+        graph_before: The graph's error on the samples, noise and boundary.
+        graph_after: On the worst input that was found for it.
+        eager_before: Eager's, likewise.
+        eager_after: Eager's on the worst input that was found for eager.
+    """
+
+    rows: int
+    graph_before: float
+    graph_after: float
+    eager_before: float
+    eager_after: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GraphVerdict:
     """One graph on one provider.
 
@@ -141,6 +162,7 @@ class GraphVerdict:
         comparisons: One per input set, batch size and output.
         reduced: What it rests on, for reduced precision.
         note: What one should know of how it ran.
+        search: What seeking worse inputs gained; None where it was not done.
     """
 
     graph: str
@@ -152,6 +174,7 @@ class GraphVerdict:
     comparisons: tuple[Comparison, ...]
     reduced: Reduced | None = None
     note: str | None = None
+    search: Search | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

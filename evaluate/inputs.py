@@ -14,7 +14,7 @@ SCALES = (0.01, 0.1, 10.0, 100.0)
 BOUNDARY = "on the decision boundary"
 HOSTILE = "among hostile neighbours"
 
-Kind = Literal["samples", "noise", "scaled", "boundary", "again", "hostile"]
+Kind = Literal["samples", "noise", "scaled", "boundary", "again", "hostile", "sought"]
 
 Arrays = Mapping[str, NDArray[Any]]
 Predict = Callable[[Arrays], NDArray[np.int64]]

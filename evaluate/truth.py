@@ -97,7 +97,7 @@ def _truth(inputs: InputSet, eager: Eager, first: Truth | None) -> tuple[Truth |
             raise
         why = first_line(error)
         return None, f"{inputs.name}: PyTorch itself fails on them ({why})"
-    finite = inputs.judged & _finite(reference) & _finite(computed)
+    finite = inputs.judged & finite_rows(reference) & finite_rows(computed)
     missing = int((inputs.judged & ~finite).sum())
     if first is None or not missing:
         return Truth(inputs=inputs, reference=reference, eager=computed), None
@@ -108,6 +108,7 @@ def _truth(inputs: InputSet, eager: Eager, first: Truth | None) -> tuple[Truth |
     return Truth(inputs=replace(inputs, judged=finite), reference=reference, eager=computed), why
 
 
-def _finite(outputs: Arrays) -> NDArray[np.bool_]:
+def finite_rows(outputs: Arrays) -> NDArray[np.bool_]:
+    """Return which rows are finite in every output, ``(rows,)``."""
     rows = [np.isfinite(values).reshape(len(values), -1).all(axis=1) for values in outputs.values()]
     return np.asarray(np.logical_and.reduce(rows))
