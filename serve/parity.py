@@ -69,6 +69,15 @@ class NumericParity:
             return self.max_bound
         return np.where(self.apart, self.outliers.max_bound, self.max_bound)
 
+    def widened(self, factor: float) -> "NumericParity":
+        """Return the same errors with bounds so many times as wide."""
+        return replace(
+            self,
+            rmse_bound=factor * self.rmse_bound,
+            max_bound=factor * self.max_bound,
+            outliers=self.outliers.widened(factor) if self.outliers is not None else None,
+        )
+
     @property
     def sentence(self) -> str:
         """What was found, for a person."""
@@ -183,8 +192,7 @@ def row_parity(candidate: NDArray[Any], *, eager: NDArray[np.float32], reference
     sound, rest = (
         numeric_parity(candidate[rows], eager=eager[rows], reference=reference[rows]) for rows in (~apart, apart)
     )
-    wide = replace(rest, rmse_bound=OUTLIER_SLACK * rest.rmse_bound, max_bound=OUTLIER_SLACK * rest.max_bound)
-    return replace(sound, outliers=wide, apart=apart)
+    return replace(sound, outliers=rest.widened(OUTLIER_SLACK), apart=apart)
 
 
 def outlying_rows(error: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.bool_]:
