@@ -69,8 +69,8 @@ def blame_graph(
         )
     feeds, reference, single = (take(arrays, finite) for arrays in (feeds, reference, single))
     on_step(f"pairing {entry.path} with PyTorch's operations")
-    pair = pair_of(bundle, entry, eager.module, feeds)
     served = served_outputs(bundle, entry, feeds) if entry.format == "onnx" else None
+    pair = pair_of(bundle, entry, eager.module, feeds)
     return blame_pair(
         pair,
         feeds,

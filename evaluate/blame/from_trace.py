@@ -1,7 +1,7 @@
 """TorchScript traces as graphs under test."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evaluate.blame.lines import Line, Program, run_program
+from evaluate.blame.lines import Line, run_program
 from evaluate.blame.steps import Step
 from evaluate.blame.trace_walk import TraceError, lines_of_trace
 from export.first_line import first_line
@@ -51,15 +51,20 @@ class TraceGraph:
             return result
 
         wanted = set(names)
+        self._run(keep)
+        return found
+
+    def _run(self, keep: Callable[[str, Any], Any]) -> None:
         try:
             run_program(self.program, self._feeds, wide=False, change=keep)
         except RuntimeError as error:
-            raise TraceError(f"the TorchScript graph fails on the golden inputs ({first_line(error)})") from error
-        return found
+            raise TraceError(
+                f"{self.name} fails on the golden inputs ({first_line(error)}); export it again"
+            ) from error
 
     def _find_steps(self) -> tuple[Step, ...]:
         moving: dict[str, tuple[str, ...]] = {name: (name,) for name in self.program.inputs}
-        tensors, lists = tensor_lines(self.program, self._feeds)
+        tensors, lists = self._find_tensors()
         steps = []
         for line in self.program.lines:
             if line.kind != "operation":
@@ -74,6 +79,20 @@ class TraceGraph:
                 steps.append(_step(line, inputs, self._settings(line)))
         return tuple(steps)
 
+    def _find_tensors(self) -> tuple[set[str], set[str]]:
+        """Return the names of the lines that give a tensor, and no number, and of those that give several tensors."""
+        tensors, lists = set(), set()
+
+        def look(name: str, result: Any) -> Any:  # noqa: ANN401
+            if isinstance(result, Tensor) and result.ndim:
+                tensors.add(name)
+            elif isinstance(result, (list, tuple)) and any(isinstance(item, Tensor) for item in result):
+                lists.add(name)
+            return result
+
+        self._run(look)
+        return tensors, lists
+
     def _settings(self, line: Line) -> tuple[tuple[str, str], ...]:
         """Return the arguments of an operation that are constants, and no weights."""
         found = []
@@ -85,22 +104,6 @@ class TraceGraph:
             if value is not None and not isinstance(value, Tensor):
                 found.append((f"argument {place}", repr(value)))
         return tuple(found)
-
-
-def tensor_lines(program: Program, feeds: Mapping[str, Tensor]) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the names of the operations that give a tensor, and no number, and of those that give several tensors."""
-    tensors, lists = set(), set()
-
-    def look(name: str, result: Any) -> Any:  # noqa: ANN401
-        if isinstance(result, Tensor) and result.ndim:
-            tensors.add(name)
-        elif isinstance(result, (list, tuple)) and any(isinstance(item, Tensor) for item in result):
-            lists.add(name)
-        return result
-
-    run_program(program, feeds, wide=False, change=look)
-    operations = {line.name for line in program.lines if line.kind == "operation"}
-    return frozenset(tensors & operations), frozenset(lists & operations)
 
 
 def _step(line: Line, inputs: tuple[str, ...], settings: tuple[tuple[str, str], ...]) -> Step:

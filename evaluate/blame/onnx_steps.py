@@ -12,6 +12,7 @@ from onnx import numpy_helper
 
 from evaluate.blame.from_program import source_of
 from evaluate.blame.steps import Step
+from export.first_line import last_line
 from serve.bundle import BundleError
 from serve.onnx_runner import ORT_ERRORS, open_session
 
@@ -74,9 +75,8 @@ class OnnxGraph:
         try:
             return {**found, **dict(zip(wanted, self._session.run(wanted, self._feeds), strict=True))}
         except ORT_ERRORS as error:
-            lines = str(error).strip().splitlines()
             raise BundleError(
-                f"{self.name} fails on the golden inputs ({lines[-1] if lines else error!r}); export it again"
+                f"{self.name} fails on the golden inputs ({last_line(error)}); export it again"
             ) from error
 
 

@@ -13,11 +13,11 @@ from evaluate.eager import Eager
 from evaluate.inputs import take
 from evaluate.source import golden_of
 from export.errors import ExportError
-from export.first_line import first_line
+from export.first_line import first_line, last_line
 from export.to_torchscript import load_torchscript
 from export.work import flops_per_row
 from serve.bundle import Bundle, BundleError, FileEntry
-from serve.onnx_runner import OnnxRunner
+from serve.onnx_runner import ORT_ERRORS, OnnxRunner
 
 _FLOPS = 2e9  # of all rows together: each run of the network counts, and there are a dozen
 _MOST_ROWS, _LEAST_ROWS = 32, 2
@@ -97,7 +97,11 @@ def pair_of(bundle: Bundle, entry: FileEntry, module: nn.Module, feeds: Mapping[
 
 
 def served_outputs(bundle: Bundle, entry: FileEntry, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Run an ONNX graph as it is served: rewritten by ONNX Runtime."""
+    """Run an ONNX graph as it is served: rewritten by ONNX Runtime.
+
+    Raises:
+        BundleError: it is no such graph, or fails.
+    """
     runner = OnnxRunner(
         bundle.read(entry),
         name=entry.path,
@@ -106,4 +110,7 @@ def served_outputs(bundle: Bundle, entry: FileEntry, feeds: Mapping[str, NDArray
         provider="CPUExecutionProvider",
         weights=bundle.read_weights(entry),
     )
-    return runner.run(feeds)
+    try:
+        return runner.run(feeds)
+    except ORT_ERRORS as error:
+        raise BundleError(f"{entry.path} fails on the golden inputs ({last_line(error)}); export it again") from error

@@ -73,7 +73,9 @@ class _Walk:
         if kind == "prim::If":
             self._branches(node, names, owners, path)
         elif list(node.blocks()):
-            raise TraceError(f"{path or 'the module'} has a loop ({kind}), but blame reads traces only")
+            raise TraceError(
+                f"{path or 'the module'} has a loop ({kind}), but blame reads traces only; give --graph graph.onnx"
+            )
         elif kind == "prim::GetAttr":
             owner, at = owners[node.input().debugName()]
             value, result = getattr(owner, node.s("name")), node.output().debugName()
@@ -193,7 +195,7 @@ def _function(node: Any) -> Callable[..., Any]:  # noqa: ANN401 - torch's graphs
     schema = None if node.schema() == "(no schema)" else torch._C.parse_schema(node.schema())
     namespace, _, name = kind.partition("::")
     packet = getattr(getattr(torch.ops, namespace, None), name, None) if schema is not None else None
-    if schema is None or packet is None:
+    if schema is None or packet is None or "..." in str(schema):
         raise TraceError(
             f"{kind} cannot be run alone, but blame runs every operation of a trace; give --graph graph.onnx"
         )

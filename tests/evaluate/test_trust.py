@@ -15,7 +15,7 @@ from own_bundles import NETWORKS
 
 Evaluate = Callable[..., tuple[int, str, str]]
 FACTORY = ("--factory", f"{NETWORKS}:TwoInputs")
-COMMANDS = [("parity", "--quick", "--no-certificate"), ("accuracy",), ("bench", "--quick", "--rounds", "1")]
+COMMANDS = [("parity", "--quick", "--no-certificate"), ("accuracy",), ("blame",), ("bench", "--quick", "--rounds", "1")]
 KEEPS = {".data/version", "byteorder", ".data/serialization_id"}  # written by torch itself
 
 
