@@ -8,6 +8,7 @@ from serve.bundle import CERTIFICATE, Precision, encode_sealed
 from train.whole_file import write_whole
 
 Verdict = Literal["pass", "fail", "unproven"]
+Standing = Literal["pass", "fail", "unproven", "not judged"]
 Mode = Literal["full", "quick"]
 
 
@@ -157,6 +158,7 @@ class GraphVerdict:
         precision: What it computes in.
         provider: What ran it.
         optimized: Whether the provider could rewrite it first, as serving lets it.
+        threads: Threads of one run.
         verdict: Whether it may stand for the model.
         reason: What the verdict rests on, where it is none of a full-precision graph that passes.
         comparisons: One per input set, batch size and output.
@@ -174,6 +176,7 @@ class GraphVerdict:
     comparisons: tuple[Comparison, ...]
     reduced: Reduced | None = None
     note: str | None = None
+    threads: int | None = None
     search: Search | None = None
 
 
@@ -192,6 +195,8 @@ class Setting:
 
     ``skipped`` says which inputs proved nothing because PyTorch itself gave no finite outputs there. ``labelled`` says
     how many held-out samples PyTorch itself got right, which tells labels in the wrong order; None without any label.
+    ``held_out_sha256`` is the digest of samples that the user gave. ``not_judged`` names graphs that were left out, and
+    ``optimization`` the only level that ONNX graphs were run at, where one was asked for.
     """
 
     created: str
@@ -206,13 +211,17 @@ class Setting:
     tf32: bool
     skipped: tuple[str, ...] = ()
     labelled: Labelled | None = None
+    held_out_sha256: str | None = None
+    not_judged: tuple[str, ...] = ()
+    optimization: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
     """`certificate.json`: sealed like the manifest, and bound to one bundle by the manifest's digest.
 
-    ``passed`` speaks of all graphs; ``precisions`` of those of each precision, as a server runs one of them.
+    ``passed`` speaks of all graphs that were judged; ``precisions`` of those of each precision, as a server runs one of
+    them: they pass only if each of them was judged in the way that it is served.
     """
 
     schema_version: int
@@ -220,7 +229,7 @@ class Certificate:
     bundle_sha256: str
     name: str
     passed: bool
-    precisions: dict[Precision, Verdict]
+    precisions: dict[Precision, Standing]
     rule: str
     setting: Setting
     checks: tuple[Check, ...]

@@ -2,8 +2,8 @@
 
 import math
 import platform
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import onnxruntime  # type: ignore[import-untyped]
 import torch
 from torch import nn
 
-from evaluate.certificate import Certificate, Check, GraphVerdict, Labelled, Mode, Setting, Verdict
+from evaluate.certificate import Certificate, Check, GraphVerdict, Labelled, Mode, Setting, Standing
 from evaluate.contract import NO_RECIPE, golden_checks, label_check, structure_checks
 from evaluate.eager import Eager, eager_of
 from evaluate.independence import independence_check
@@ -22,8 +22,10 @@ from evaluate.plan import Plan, plan_of
 from evaluate.reduced import MAX_DROP, REDUCED_RULE
 from evaluate.runners import all_candidates
 from evaluate.source import HeldOut, all_held_out, dataset_of, golden_of, some_of
-from evaluate.truth import Truth, truths_of
+from evaluate.torch_threads import torch_threads
+from evaluate.truth import Truth, fewest, truths_of
 from evaluate.verdicts import RealSamples, judge_graph
+from evaluate.ways import Optimization, choose_graphs, graph_files, ways_of
 from export.factory import Factory
 from export.work import flops_per_row
 from serve.bundle import SCHEMA_VERSION, Bundle, Manifest, Precision
@@ -37,7 +39,25 @@ RULE = (
     f"rmse(graph, reference) <= {RMSE_FACTOR:g} x max(rmse(eager, reference), 1 ulp) and "
     f"max|graph - reference| <= {MAX_FACTOR:g} x max(max|eager - reference|, 1 ulp); reference is eager in float64"
 )
-_WORST: tuple[Verdict, ...] = ("fail", "unproven", "pass")
+_WORST: tuple[Standing, ...] = ("fail", "unproven", "not judged", "pass")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Request:
+    """What `certify` was asked for."""
+
+    data_root: Path
+    provider: Choice
+    samples: int | None
+    seed: int
+    mode: Mode
+    max_drop: float
+    factory: Factory | None
+    module: nn.Module | None
+    threads: int | None
+    optimization: Optimization | None
+    graphs: tuple[str, ...]
+    held_out: HeldOut | None
 
 
 def certify(
@@ -51,6 +71,10 @@ def certify(
     max_drop: float = MAX_DROP,
     factory: Factory | None = None,
     module: nn.Module | None = None,
+    threads: int | None = None,
+    optimization: Optimization | None = None,
+    runners: Sequence[str] = (),
+    held_out: HeldOut | None = None,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> Certificate:
     """Compare every graph of a bundle, on every provider and input set, with the eager module.
@@ -65,41 +89,72 @@ def certify(
         max_drop: Loss of accuracy, in [0, 1], that a graph of reduced precision may have.
         factory: What builds the network, where it is none of this project's own.
         module: The network itself, where it is at hand; the bundle's weights must be its own.
+        threads: Threads of a run, of PyTorch and of ONNX Runtime; None means as many as each takes by itself.
+        optimization: The only level that ONNX graphs are run at; None means both, or quickly only as they are served.
+        runners: Which graphs, see `evaluate.ways.choose_graphs`; the certificate names those left out.
+        held_out: Samples of the caller's own, in place of the recipe's or the bundle's.
         on_step: Told what is being done.
 
     Raises:
         BundleError: the bundle has no state_dict, golden inputs or graph to compare, or takes another factory.
+        ParityError: `runners` name no graph of the bundle.
         ProviderError: CUDA was asked for and there is none.
     """
-    manifest = bundle.manifest
+    with torch_threads(threads):
+        return _certify(
+            bundle,
+            _Request(
+                data_root=data_root or default_data_root(),
+                provider=provider,
+                samples=samples,
+                seed=seed,
+                mode="quick" if quick else "full",
+                max_drop=max_drop,
+                factory=factory,
+                module=module,
+                threads=threads,
+                optimization=optimization,
+                graphs=choose_graphs(bundle, runners),
+                held_out=held_out,
+            ),
+            on_step,
+        )
+
+
+def _certify(bundle: Bundle, request: _Request, on_step: Callable[[str], None]) -> Certificate:
+    manifest, seed = bundle.manifest, request.seed
     golden = golden_of(bundle)
     checks = _manifest_checks(manifest)
-    mode: Mode = "quick" if quick else "full"
     if not all(check.passed for check in checks[1:]):
         nothing = HeldOut(inputs={}, targets=None, source="none; graphs are not judged while the manifest is wrong")
-        return _certificate(bundle, checks=checks, graphs=[], setting=_setting(nothing, seed, mode))
+        return _certificate(bundle, checks=checks, graphs=[], setting=_setting(bundle, request, nothing))
     on_step("building the eager module, in float32 and float64")
-    eager, weights = eager_of(bundle, factory=factory, module=module)
+    eager, weights = eager_of(bundle, factory=request.factory, module=request.module)
     checks += weights
     checks += golden_checks(golden, eager=eager.run(golden.inputs), reference=eager.run64(golden.inputs))
-    everything = all_held_out(bundle, golden, dataset_of(bundle, data_root or default_data_root()))
-    plan = _plan(manifest, everything, eager, samples=samples, quick=quick)
+    everything = request.held_out or all_held_out(bundle, golden, dataset_of(bundle, request.data_root))
+    plan = _plan(manifest, everything, eager, samples=request.samples, quick=request.mode == "quick")
     held_out = some_of(everything, samples=plan.samples, seed=seed)
     truths, skipped = truths_of(manifest, golden, held_out, eager, plan=plan, seed=seed, on_step=on_step)
     checks += (independence_check(truths, row_independent=manifest.row_independent),)
     real = None
-    reduced = any(entry.precision not in {None, "float32"} for entry in manifest.files)
+    reduced = any(entry.precision not in {None, "float32"} for entry in manifest.files if entry.path in request.graphs)
     if "classification" in manifest.task and reduced:
         decided = some_of(everything, samples=plan.decisions, seed=seed) if plan.decisions else everything
         on_step(f"eager module on {decided.source}")
-        real = RealSamples(held_out=decided, logits=eager.run(decided.inputs)["logits"], max_drop=max_drop)
+        real = RealSamples(held_out=decided, logits=eager.run(decided.inputs)["logits"], max_drop=request.max_drop)
     del eager  # and with it two copies of the weights, before graphs bring theirs
-    graphs = []
-    for candidate in all_candidates(bundle, provider=provider, unoptimized=plan.unoptimized):
-        on_step(f"{candidate.graph} on {candidate.provider}")
-        graphs.append(judge_graph(candidate, truths, task=manifest.task, samples=real))
+    ways = ways_of(plan, optimization=request.optimization)
+    graphs: list[GraphVerdict] = []
+    for candidate in all_candidates(
+        bundle, provider=request.provider, ways=ways, threads=request.threads, graphs=request.graphs
+    ):
+        on_step(f"{candidate.graph} on {candidate.provider}, threads: {candidate.threads}")
+        again = plan.every_size or candidate.graph not in {graph.graph for graph in graphs}
+        own = truths if again or candidate.threads != 1 else fewest(truths)
+        graphs.append(judge_graph(candidate, own, task=manifest.task, samples=real))
         del candidate  # so that no two graphs of a large network are held at once
-    setting = replace(_setting(held_out, seed, mode), skipped=skipped, labelled=_labelled(held_out, truths[0]))
+    setting = replace(_setting(bundle, request, held_out), skipped=skipped, labelled=_labelled(held_out, truths[0]))
     return _certificate(bundle, checks=checks, graphs=graphs, setting=setting)
 
 
@@ -142,10 +197,7 @@ def _certificate(
     bundle: Bundle, *, checks: tuple[Check, ...], graphs: list[GraphVerdict], setting: Setting
 ) -> Certificate:
     sound = all(check.passed for check in checks)
-    precisions: dict[Precision, Verdict] = {}
-    for graph in graphs:
-        verdict = graph.verdict if sound else "fail"
-        precisions[graph.precision] = min(verdict, precisions.get(graph.precision, "pass"), key=_WORST.index)
+    precisions = _standings(bundle, graphs, sound=sound) if graphs else {}
     return Certificate(
         schema_version=SCHEMA_VERSION,
         sha256="0" * 64,
@@ -153,20 +205,33 @@ def _certificate(
         name=bundle.manifest.name,
         passed=bool(graphs) and sound and all(graph.verdict == "pass" for graph in graphs),
         precisions=precisions,
-        rule=RULE if set(precisions) <= {"float32"} else f"{RULE}; {REDUCED_RULE}",
+        rule=RULE if {graph.precision for graph in graphs} <= {"float32"} else f"{RULE}; {REDUCED_RULE}",
         setting=setting,
         checks=checks,
         graphs=tuple(graphs),
     )
 
 
-def _setting(held_out: HeldOut, seed: int, mode: Mode) -> Setting:
+def _standings(bundle: Bundle, graphs: list[GraphVerdict], *, sound: bool) -> dict[Precision, Standing]:
+    """Return how each precision stands: by the worst of its graphs; not judged, where one was not as it is served."""
+    found: dict[Precision, Standing] = {}
+    for entry in graph_files(bundle):
+        precision = entry.precision or "float32"
+        own = [graph for graph in graphs if graph.graph == entry.path]
+        standings: list[Standing] = [graph.verdict if sound else "fail" for graph in own]
+        if not any(graph.optimized for graph in own):
+            standings.append("not judged")
+        found[precision] = min([*standings, found.get(precision, "pass")], key=_WORST.index)
+    return found
+
+
+def _setting(bundle: Bundle, request: _Request, held_out: HeldOut) -> Setting:
     return Setting(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        mode=mode,
+        mode=request.mode,
         held_out_rows=held_out.rows,
         held_out_source=held_out.source,
-        seed=seed,
+        seed=request.seed,
         versions={
             "python": platform.python_version(),
             "torch": str(torch.__version__),
@@ -176,6 +241,9 @@ def _setting(held_out: HeldOut, seed: int, mode: Mode) -> Setting:
         },
         machine=f"{platform.system()} {platform.machine()}",
         torch_threads=torch.get_num_threads(),
-        onnxruntime_threads=usable_cpus(),
+        onnxruntime_threads=request.threads or usable_cpus(),
         tf32=False,
+        held_out_sha256=held_out.sha256,
+        not_judged=tuple(entry.path for entry in graph_files(bundle) if entry.path not in request.graphs),
+        optimization=request.optimization,
     )

@@ -34,6 +34,7 @@ class Plan:
         every_size: Whether one batch of each size that a server forms is run, too: forward may branch on it.
         boundary: Whether rows on the decision boundary are sought.
         unoptimized: Whether ONNX graphs are also run as they were written.
+        one_thread: Whether graphs are also run with one thread; on few sets where not every size is run.
         subject: What the samples are called.
     """
 
@@ -45,6 +46,7 @@ class Plan:
     every_size: bool = True
     boundary: bool = True
     unoptimized: bool = True
+    one_thread: bool = True
     subject: str = _NAME
 
 
@@ -55,6 +57,7 @@ QUICK = Plan(
     batch_sizes=(1, 2, 7, 32),
     boundary=False,
     unoptimized=False,
+    one_thread=False,
 )
 
 

@@ -1,18 +1,20 @@
 """Everything that can run a bundle's graphs, behind one seam: `serve.runner.Runner`."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import nn
 
+from evaluate.torch_threads import OnThreads
+from evaluate.ways import AS_SERVED, Way, graph_files
 from export.first_line import first_line
 from export.module_runner import ModuleRunner
 from export.to_exported_program import load_exported_program
 from export.to_torchscript import load_torchscript
 from serve.bundle import Bundle, BundleError, FileEntry, Precision
-from serve.devices import Choice, Provider, ProviderError, choose_provider
+from serve.devices import Choice, Provider, ProviderError, choose_provider, usable_cpus
 from serve.onnx_runner import ORT_ERRORS, OnnxRunner
 from serve.runner import Runner
 
@@ -38,6 +40,7 @@ class Candidate:
         runner: Runs it, or None where it could not be loaded.
         fault: Why it could not be loaded, or None.
         note: What one should know of how it runs, or None.
+        threads: Threads of one run; None where nobody counted them.
     """
 
     graph: str
@@ -48,6 +51,7 @@ class Candidate:
     runner: Runner | None
     fault: str | None = None
     note: str | None = None
+    threads: int | None = None
 
 
 def eager_runner(module: nn.Module, bundle: Bundle) -> ModuleRunner:
@@ -81,7 +85,7 @@ def all_candidates(
     bundle: Bundle,
     *,
     provider: Choice = "auto",
-    unoptimized: bool = False,
+    ways: Sequence[Way] = (AS_SERVED,),
     threads: int | None = None,
     graphs: Collection[str] | None = None,
 ) -> Iterator[Candidate]:
@@ -89,10 +93,11 @@ def all_candidates(
 
     Args:
         bundle: A checked bundle.
-        unoptimized: Also run ONNX graphs of full precision as they were written. A rewrite can hide what another
-            version of ONNX Runtime would show: dropout that was left on, for one, is rewritten away.
         provider: ``auto`` runs ONNX on the CPU, and on CUDA where a device is there; ``cpu`` and ``cuda`` on that one.
-        threads: Threads of a run of ONNX; all usable CPUs where it is None.
+        ways: How graphs of full precision are run on the CPU, in turn; others are run in the first way alone. A rewrite
+            can hide what another version of ONNX Runtime would show: dropout that was left on, for one, is rewritten
+            away. And another number of threads sums in another order.
+        threads: Threads of a run of ONNX where a way does not say; all usable CPUs where it is None. Torch has its own.
         graphs: File names of those that are loaded; None loads all.
 
     Raises:
@@ -100,19 +105,21 @@ def all_candidates(
         BundleError: the bundle holds no graph.
     """
     providers = _provider_names(provider)
-    entries = [entry for entry in bundle.manifest.files if entry.format == "onnx" or entry.format in _LOADERS]
+    entries = graph_files(bundle)
     if not entries:
         raise BundleError(f"{bundle.path} holds no graph, so there is nothing to judge; export it with --formats onnx")
     for entry in entries:
         if graphs is not None and entry.path not in graphs:
             continue
         if entry.format != "onnx":
-            yield _torch(bundle, entry, _LOADERS[entry.format])
+            yield from _torch(bundle, entry, _LOADERS[entry.format], ways)
             continue
-        ways = (True, False) if unoptimized and entry.precision in {None, "float32"} else (True,)
         for name in providers:
-            for optimized in ways:
-                yield _onnx(bundle, entry, name, optimized=optimized, threads=threads)
+            full = entry.precision in {None, "float32"}
+            usual, cpu = threads or usable_cpus(), name == "CPUExecutionProvider"
+            own = [(way.optimized, (way.threads if cpu else None) or usual) for way in (ways if full else ways[:1])]
+            for optimized, count in dict.fromkeys(own):
+                yield _onnx(bundle, entry, name, optimized=optimized, threads=count)
 
 
 def _provider_names(choice: Choice) -> list[Provider]:
@@ -120,9 +127,7 @@ def _provider_names(choice: Choice) -> list[Provider]:
     return [chosen] if choice != "auto" or chosen == "CPUExecutionProvider" else ["CPUExecutionProvider", chosen]
 
 
-def _onnx(
-    bundle: Bundle, entry: FileEntry, provider: Provider, *, optimized: bool, threads: int | None = None
-) -> Candidate:
+def _onnx(bundle: Bundle, entry: FileEntry, provider: Provider, *, optimized: bool, threads: int) -> Candidate:
     manifest = bundle.manifest
     runner, fault = None, None
     weights = bundle.read_weights(entry)
@@ -145,13 +150,17 @@ def _onnx(
         provider=provider,
         size_bytes=entry.size_bytes + sum(map(len, weights.values())),
         optimized=optimized,
+        threads=threads,
         runner=runner,
         fault=fault,
         note=CASTS if entry.precision == "float16" and provider == "CPUExecutionProvider" else None,
     )
 
 
-def _torch(bundle: Bundle, entry: FileEntry, load: Callable[[bytes], object]) -> Candidate:
+def _torch(
+    bundle: Bundle, entry: FileEntry, load: Callable[[bytes], object], ways: Sequence[Way]
+) -> Iterator[Candidate]:
+    """Load a graph of torch once, and let it run with each number of threads; it is never rewritten."""
     runner, fault = None, None
     try:
         runner = eager_runner(cast(nn.Module, load(bundle.read(entry))), bundle)
@@ -159,12 +168,15 @@ def _torch(bundle: Bundle, entry: FileEntry, load: Callable[[bytes], object]) ->
         raise
     except Exception as error:  # noqa: BLE001 - of damaged bytes, torch's readers raise whatever their parts do
         fault = f"{entry.path} cannot be loaded by torch {torch.__version__} ({first_line(error)}); export it again"
-    return Candidate(
-        graph=entry.path,
-        precision=entry.precision or "float32",
-        provider="torch CPU",
-        size_bytes=entry.size_bytes,
-        optimized=True,
-        runner=runner,
-        fault=fault,
-    )
+    usual = torch.get_num_threads()
+    for count in dict.fromkeys(way.threads or usual for way in (ways if runner else ways[:1])):
+        yield Candidate(
+            graph=entry.path,
+            precision=entry.precision or "float32",
+            provider="torch CPU",
+            size_bytes=entry.size_bytes,
+            optimized=True,
+            threads=count,
+            runner=OnThreads(runner, count) if runner and count != usual else runner,
+            fault=fault,
+        )

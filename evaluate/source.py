@@ -26,12 +26,14 @@ class HeldOut:
         targets: True class or value of each row, -1 where a class is not known; None where nothing is known.
         source: Where they are from, for people.
         real: Whether they are real samples, and not noise.
+        sha256: Digest of samples that the user gave, of all of them; else None.
     """
 
     inputs: Arrays
     targets: NDArray[Any] | None
     source: str
     real: bool = True
+    sha256: str | None = None
 
     @property
     def rows(self) -> int:
@@ -141,6 +143,7 @@ def some_of(held_out: HeldOut, *, samples: int, seed: int) -> HeldOut:
         targets=None if held_out.targets is None else held_out.targets[chosen],
         source=f"{samples} of {held_out.source}",
         real=held_out.real,
+        sha256=held_out.sha256,
     )
 
 

@@ -1,6 +1,6 @@
 """One input set with what the eager module makes of it: what graphs are held against."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -108,7 +108,17 @@ def _truth(inputs: InputSet, eager: Eager, first: Truth | None) -> tuple[Truth |
     return Truth(inputs=replace(inputs, judged=finite), reference=reference, eager=computed), why
 
 
+def fewest(truths: Sequence[Truth]) -> list[Truth]:
+    """Return the samples, and those of them that come again one at a time: what is run where a row costs much."""
+    return [
+        truth
+        for truth in truths
+        if truth.inputs.kind == "samples" or (truth.inputs.kind == "again" and truth.inputs.batch_size == 1)
+    ]
+
+
 def finite_rows(outputs: Arrays) -> NDArray[np.bool_]:
+    """Return of which rows every output is finite, ``(rows,)``."""
     """Return which rows are finite in every output, ``(rows,)``."""
     rows = [np.isfinite(values).reshape(len(values), -1).all(axis=1) for values in outputs.values()]
     return np.asarray(np.logical_and.reduce(rows))

@@ -66,6 +66,7 @@ def judge_graph(
         precision=candidate.precision,
         provider=candidate.provider,
         optimized=candidate.optimized,
+        threads=candidate.threads,
         verdict=verdict,
         reason=fault,
         comparisons=tuple(comparisons),

@@ -21,7 +21,7 @@ def read_certified(bundle: Bundle, precision: Precision = "float32") -> Certifie
         return "none"
     if certificate.precisions:  # that of another precision is no reason to refuse this one
         verdict = certificate.precisions.get(precision)
-        return "none" if verdict is None else "passed" if verdict == "pass" else "failed"
+        return "none" if verdict in {None, "not judged"} else "passed" if verdict == "pass" else "failed"
     return "passed" if certificate.passed else "failed"
 
 

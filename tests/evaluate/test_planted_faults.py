@@ -233,11 +233,18 @@ def test_the_right_bundle_passes(digits_bundle: Path, evaluate: Evaluate, tmp_pa
     assert code == 0
     assert "parity holds: every graph is as close to the truth as PyTorch itself" in out
     certificate = msgspec.json.decode((tmp_path / "certificate.json").read_bytes(), type=Certificate)
-    assert [(graph.graph, graph.optimized) for graph in certificate.graphs] == [
-        ("graph.onnx", True),
-        ("graph.onnx", False),
-        ("graph.torchscript.pt", True),
-    ]
+    onnx, script, all_of_them = "graph.onnx", "graph.torchscript.pt", certificate.setting.onnxruntime_threads
+    assert [(graph.graph, graph.optimized, graph.threads) for graph in certificate.graphs] == list(
+        dict.fromkeys(
+            [
+                (onnx, True, all_of_them),
+                (onnx, False, all_of_them),
+                (onnx, True, 1),
+                (script, True, certificate.setting.torch_threads),
+                (script, True, 1),
+            ]
+        )
+    )
     assert {c.input_set for graph in certificate.graphs for c in graph.comparisons} == {
         "held-out samples",
         "random pixels, all 0, all 255",
