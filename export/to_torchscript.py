@@ -16,6 +16,7 @@ from export.first_line import first_line
 from export.graph_job import GraphFile, GraphJob
 from export.held_tensors import part_name
 from export.observe import value_reads
+from export.torchscript_code import check_code
 from serve.bundle import TensorSpec
 
 GRAPH = "graph.torchscript.pt"
@@ -118,7 +119,12 @@ def _normalise(source: Path, target: Path) -> None:
 
 
 def load_torchscript(content: bytes) -> torch.jit.ScriptModule:
-    """Load a TorchScript file from bytes that were checked before."""
+    """Load a TorchScript file from bytes whose digest was checked before.
+
+    Raises:
+        BundleError: its code reads or writes files, see `export.torchscript_code`.
+    """
+    check_code(content)
     return _load(io.BytesIO(content))
 
 
