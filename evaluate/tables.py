@@ -2,18 +2,20 @@
 
 import math
 import sys
+from collections.abc import Collection
 from itertools import groupby
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from evaluate.certificate import Certificate, Comparison, GraphVerdict
+from evaluate.certificate import Certificate, Comparison, GraphVerdict, Setting, Verdict
 from serve.parity import MAX_FACTOR, RMSE_FACTOR
 
 _PIPE_WIDTH = 132
 _MIB = 2**20
-_STYLE = {"pass": "green", "fail": "bold red", "unproven": "yellow"}
+_MANY = 1000
+_STYLE: dict[Verdict, str] = {"fail": "bold red", "unproven": "yellow", "pass": "green"}  # worst first
 
 
 def stdout_console() -> Console:
@@ -28,7 +30,7 @@ def print_certificate(certificate: Certificate, console: Console) -> None:
     console.print(f"reference: the eager module in float64; held-out samples: {setting.held_out_source}")
     if setting.mode == "quick":
         console.print(
-            "[yellow]quick: few samples and batch sizes, no decision boundary, ONNX only as it is served[/]",
+            "[yellow]quick: few samples and batch sizes, no decision boundary, graphs only as they are served[/]",
             markup=True,
         )
     for check in certificate.checks:
@@ -47,36 +49,21 @@ def print_certificate(certificate: Certificate, console: Console) -> None:
             f"the commonest class alone is {common:.1f} %{unlike}",
             markup=True,
         )
-    table = Table(title_justify="left", expand=False)
-    table.add_column("graph")
-    table.add_column("provider")
-    table.add_column("inputs")
-    table.add_column("rows", justify="right")
-    table.add_column(f"rmse / eager's\n(at most {RMSE_FACTOR:g})", justify="right")
-    table.add_column(f"max / eager's\n(at most {MAX_FACTOR:g})", justify="right")
-    table.add_column("flips", justify="right")
-    table.add_column("verdict")
-    for graph in certificate.graphs:
-        groups = [list(group) for _, group in groupby(graph.comparisons, key=lambda c: c.input_set)]
-        for index, group in enumerate(groups):
-            first = index == 0
-            table.add_row(
-                graph.graph if first else "",
-                _where(graph) if first else "",
-                *_cells(group),
-                end_section=index == len(groups) - 1,
-            )
-    if table.row_count:
-        console.print(table)
-    for graph in certificate.graphs:
-        where = _where(graph).replace("\n", " ")
-        console.print(f"{graph.graph} on {where}: [{_STYLE[graph.verdict]}]{escape(_summary(graph))}[/]")
-        if graph.note:
-            console.print(f"  {graph.note}", markup=False)
+    if setting.not_judged:
+        console.print(f"[yellow]not judged: {escape(', '.join(setting.not_judged))}[/]", markup=True)
+    groups = [list(group) for _, group in groupby(certificate.graphs, key=lambda graph: (graph.graph, graph.provider))]
+    if any(graph.comparisons for graph in certificate.graphs):
+        console.print(
+            f"rmse and greatest error, as multiples of PyTorch's own; at most {RMSE_FACTOR:g} and {MAX_FACTOR:g} pass"
+        )
+        console.print(_table(groups, setting))
+    for group in groups:
+        _print_summaries(group, setting, console)
     passed = certificate.passed
-    reduced = sorted(set(certificate.precisions) - {"float32"})
+    reduced = sorted({graph.precision for graph in certificate.graphs} - {"float32"})
+    judged = "every graph that was judged" if setting.not_judged else "every graph"
     console.print(
-        "[bold green]parity holds[/]: every graph is as close to the truth as PyTorch itself"
+        f"[bold green]parity holds[/]: {judged} is as close to the truth as PyTorch itself"
         + (f", and {' and '.join(reduced)} within the bounds of reduced precision" if reduced else "")
         if passed
         else "[bold red]parity fails[/]: this bundle is not the model that was trained"
@@ -85,41 +72,113 @@ def print_certificate(certificate: Certificate, console: Console) -> None:
     )
 
 
-def _cells(group: list[Comparison]) -> tuple[str, str, str, str, str, str]:
-    """Sum up one input set: the worst of its outputs and batch sizes."""
-    sizes = sorted({comparison.batch_size for comparison in group})
-    name = group[0].input_set + (f", batch {', '.join(map(str, sizes))}" if len(sizes) > 1 else "")
-    flips = [comparison.flips for comparison in group if comparison.flips is not None]
-    verdict = next((v for v in ("fail", "unproven") if any(c.verdict == v for c in group)), "pass")
-    return (
-        name,
-        _rows(group),
-        _worst([(c.rmse, c.rmse_bound) for c in group], RMSE_FACTOR),
-        _worst([(c.max_error, c.max_bound) for c in group], MAX_FACTOR),
-        str(sum(flips)) if flips else "",
-        f"[{_STYLE[verdict]}]{verdict}[/]",
-    )
+def _table(groups: list[list[GraphVerdict]], setting: Setting) -> Table:
+    """Make one section of each graph on each provider, one line of each input set, one column of each way."""
+    ways = list(dict.fromkeys(way(graph, setting) for group in groups for graph in group))
+    table = Table(title_justify="left", expand=False)
+    table.add_column("graph")
+    table.add_column("inputs")
+    table.add_column("rows", justify="right")
+    for title in ways:
+        table.add_column(title.replace(", ", ",\n"), justify="right")
+    table.add_column("flips", justify="right")
+    table.add_column("verdict")
+    for group in groups:
+        of_way = {way(graph, setting): graph for graph in group}
+        sets = list(dict.fromkeys(c.input_set for graph in group for c in graph.comparisons))
+        names = [group[0].graph, f"on {short(group[0].provider)}"]
+        for index, name in enumerate(sets):
+            found = [
+                [c for c in of_way[title].comparisons if c.input_set == name] if title in of_way else []
+                for title in ways
+            ]
+            every = [comparison for own in found for comparison in own]
+            table.add_row(
+                names[index] if index < len(names) else "",
+                _inputs(every),
+                _rows(every),
+                *(_errors(own) for own in found),
+                _flips(found),
+                _verdict(every),
+                end_section=index == len(sets) - 1,
+            )
+    return table
 
 
-def _rows(group: list[Comparison]) -> str:
+def way(graph: GraphVerdict, setting: Setting) -> str:
+    """Say in which way a graph was run: ``2 threads, as written``."""
+    usual = setting.torch_threads if graph.provider == "torch CPU" else setting.onnxruntime_threads
+    usual_everywhere = setting.torch_threads == setting.onnxruntime_threads
+    count = graph.threads or usual
+    threads = f"{count} threads" if count == usual and count != 1 and usual_everywhere else "all threads"
+    if count == 1:
+        threads = "1 thread"
+    return threads if graph.optimized else f"{threads}, as written"
+
+
+def _inputs(comparisons: list[Comparison]) -> str:
+    sizes = sorted({comparison.batch_size for comparison in comparisons})
+    return comparisons[0].input_set + (f", batch {', '.join(map(str, sizes))}" if len(sizes) > 1 else "")
+
+
+def _rows(comparisons: list[Comparison]) -> str:
     """Return how many rows were compared at each batch size, and how many at most were judged apart."""
-    counts = sorted({comparison.rows for comparison in group})
+    counts = sorted({comparison.rows for comparison in comparisons})
     rows = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    apart = max(comparison.rows_apart for comparison in group)
+    apart = max(comparison.rows_apart for comparison in comparisons)
     return f"{rows}, {apart} apart" if apart else rows
 
 
-def _worst(pairs: list[tuple[float | None, float | None]], factor: float) -> str:
-    """Return the greatest error as a multiple of eager's own."""
+def _errors(comparisons: list[Comparison]) -> str:
+    """Sum up one input set in one way: the worst of its outputs and batch sizes."""
+    if not comparisons:
+        return ""
+    both = [
+        worst_multiple([(c.rmse, c.rmse_bound) for c in comparisons], RMSE_FACTOR),
+        worst_multiple([(c.max_error, c.max_bound) for c in comparisons], MAX_FACTOR),
+    ]
+    return " ".join(
+        "    -" if times is None else f"{times:5.2f}" if times < _MANY else f"{times:5.3g}" for times in both
+    )
+
+
+def _flips(found: list[list[Comparison]]) -> str:
+    """Return the flips in the way that has most."""
+    flips = [[c.flips for c in own if c.flips is not None] for own in found]
+    return str(max(sum(own) for own in flips)) if any(flips) else ""
+
+
+def _verdict(comparisons: list[Comparison]) -> str:
+    verdict = _worst({comparison.verdict for comparison in comparisons})
+    return f"[{_STYLE[verdict]}]{verdict}[/]"
+
+
+def _worst(verdicts: Collection[Verdict]) -> Verdict:
+    return min(verdicts, key=list(_STYLE).index)
+
+
+def worst_multiple(pairs: list[tuple[float | None, float | None]], factor: float) -> float | None:
+    """Return the greatest error as a multiple of eager's own, which is the bound over its factor; None if unknown."""
     known = [(error, bound) for error, bound in pairs if error is not None and bound is not None]
-    if len(known) < len(pairs):
-        return "-"
-    times = max(0.0 if error == 0 else factor * error / bound if bound else math.inf for error, bound in known)
-    return f"{times:.2f}" if times < 1000 else f"{times:.3g}"
+    if not known or len(known) < len(pairs):
+        return None
+    return max(0.0 if error == 0 else factor * error / bound if bound else math.inf for error, bound in known)
 
 
-def _where(graph: GraphVerdict) -> str:
-    return short(graph.provider) + ("" if graph.optimized else ",\nas written")
+def _print_summaries(group: list[GraphVerdict], setting: Setting, console: Console) -> None:
+    """Print one line of a graph on a provider, or one of each way that does not pass."""
+    where = f"{group[0].graph} on {short(group[0].provider)}"
+    style = _STYLE[_worst({graph.verdict for graph in group})]
+    wrong = [graph for graph in group if graph.verdict != "pass"]
+    for graph in wrong:
+        console.print(f"{where}, {way(graph, setting)}: [{style}]{escape(_summary(graph))}[/]")
+    if wrong and len(wrong) < len(group):
+        ways = [way(graph, setting) for graph in group if graph.verdict == "pass"]
+        console.print(f"{where}, {' and '.join(ways)}: pass", markup=False)
+    if not wrong:
+        console.print(f"{where}: [{style}]{escape(_summary(group[0]))}[/]")
+    for note in dict.fromkeys(graph.note for graph in group if graph.note):
+        console.print(f"  {note}", markup=False)
 
 
 def short(provider: str) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from evaluate.certificate import Certificate, Comparison, GraphVerdict
+from evaluate.certificate import Certificate, GraphVerdict
+from evaluate.tables import worst_multiple
 from evaluate.zoo.pictures import write_pictures
 from evaluate.zoo.result import Graph, Result, Settings
 from evaluate.zoo.weights import Size, side_of
@@ -114,23 +115,8 @@ def _graph(verdict: GraphVerdict, sizes: dict[str, int]) -> Graph:
         size_bytes=sum(size for path, size in sizes.items() if path.startswith(verdict.graph)),
         batch_sizes=tuple(sorted({comparison.batch_size for comparison in verdict.comparisons})),
         rows=sum(comparison.rows for comparison in first),
-        rmse_ratio=_worst(verdict.comparisons, "rmse", RMSE_FACTOR),
-        max_ratio=_worst(verdict.comparisons, "max", MAX_FACTOR),
+        rmse_ratio=worst_multiple([(c.rmse, c.rmse_bound) for c in verdict.comparisons], RMSE_FACTOR),
+        max_ratio=worst_multiple([(c.max_error, c.max_bound) for c in verdict.comparisons], MAX_FACTOR),
         verdict=verdict.verdict,
         reason=verdict.reason,
     )
-
-
-def _worst(comparisons: tuple[Comparison, ...], which: str, factor: float) -> float | None:
-    """Return the greatest error as a multiple of eager's own, or None where an output could not be compared."""
-    ratios = []
-    for comparison in comparisons:
-        error, bound = (
-            (comparison.rmse, comparison.rmse_bound)
-            if which == "rmse"
-            else (comparison.max_error, comparison.max_bound)
-        )
-        if error is None or not bound:
-            return None
-        ratios.append(factor * error / bound)
-    return max(ratios, default=None)
