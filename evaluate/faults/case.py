@@ -18,9 +18,13 @@ class FaultsError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What decides the cases, beside this project's own source; cases of other settings are made anew."""
+    """What decides the cases, beside this project's own source; cases of other settings are made anew.
+
+    ``by_command`` says whether each of them is judged through the command line, too.
+    """
 
     quick: bool
+    by_command: bool
     versions: dict[str, str]
 
 
@@ -48,6 +52,8 @@ class Case:
         reason: Why ours objects, or None.
         effect: How far a fault that ours misses moves outputs in float64, as a multiple of eager's greatest error in
             float32; None of others.
+        exit_code: Of ``python -m evaluate parity`` on a bundle with that graph; None where no bundle was made.
+        said: What kept that from exit code 0, or None.
     """
 
     group: Group
@@ -63,6 +69,8 @@ class Case:
     ratio: float | None
     reason: str | None
     effect: float | None = None
+    exit_code: int | None = None
+    said: str | None = None
 
     @property
     def key(self) -> str:
@@ -77,7 +85,7 @@ def case_key(group: Group, subject: str, scale: float | None, seed: int, kind: s
 
 def current_settings(*, quick: bool) -> Settings:
     """Return the settings of a run that starts now."""
-    return Settings(quick=quick, versions={name: version(name) for name in PACKAGES})
+    return Settings(quick=quick, by_command=not quick, versions={name: version(name) for name in PACKAGES})
 
 
 class Journal:

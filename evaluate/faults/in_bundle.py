@@ -1,6 +1,5 @@
 """Faults in a real bundle, judged the whole way: ``python -m evaluate parity`` in a process, by its exit code."""
 
-import hashlib
 import io
 import shutil
 import subprocess
@@ -9,7 +8,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import torch
 from torch import nn
@@ -18,11 +16,11 @@ from evaluate.faults.case import Case, FaultsError, case_key
 from evaluate.faults.in_output import After
 from evaluate.faults.rules import OURS
 from evaluate.faults.subjects import last_linear
+from evaluate.resealed import change_manifest, replace_file
 from export.deployable import rebuild
 from export.to_onnx import export_onnx
-from serve.bundle import CERTIFICATE, MANIFEST, Manifest, encode_sealed, read_bundle
+from serve.bundle import CERTIFICATE, MANIFEST, Manifest, read_bundle
 from serve.golden import encode_golden, read_golden
-from serve.manifest import FileEntry
 from train.models.image_input import ImageInput
 
 SUBJECT = "digits, trained"
@@ -81,6 +79,7 @@ def _judged(bundle: Path, group: str, kind: str, *options: str) -> Case:
         harmless=False,
         ratio=None,
         reason=(reasons[-1].strip() if reasons else None) if code == _FAILS else None,
+        exit_code=code,
     )
 
 
@@ -105,24 +104,6 @@ def _run(*arguments: str) -> tuple[int, str]:
     return ended.returncode, ended.stdout or ended.stderr
 
 
-def _change(bundle: Path, change: Callable[[Manifest], Manifest]) -> None:
-    path = bundle / MANIFEST
-    manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
-    path.write_bytes(encode_sealed(replace(change(manifest), sha256="0" * 64)))
-
-
-def _replace(bundle: Path, name: str, content: bytes) -> None:
-    """Replace a file and seal the bundle again."""
-    (bundle / name).write_bytes(content)
-
-    def sealed(entry: FileEntry) -> FileEntry:
-        if entry.path != name:
-            return entry
-        return replace(entry, size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
-
-    _change(bundle, lambda manifest: replace(manifest, files=tuple(sealed(entry) for entry in manifest.files)))
-
-
 def _in_onnx(spoil: Callable[[nn.Module], nn.Module]) -> Callable[[Path], None]:
     """Export a spoilt module in place of the ONNX graph."""
 
@@ -135,7 +116,7 @@ def _in_onnx(spoil: Callable[[nn.Module], nn.Module]) -> Callable[[Path], None]:
             export_onnx(spoil(rebuild(bundle)), examples, graph, inputs=manifest.inputs, outputs=manifest.outputs)
         content = graph.read_bytes()
         graph.unlink()
-        _replace(path, "graph.onnx", content)
+        replace_file(path, "graph.onnx", content)
 
     return plant
 
@@ -168,34 +149,34 @@ def _preprocessing(**changes: object) -> Callable[[Path], None]:
         assert manifest.preprocessing is not None  # noqa: S101 - for the type checker: the recipe is of images
         return replace(manifest, preprocessing=replace(manifest.preprocessing, **changes))  # type: ignore[arg-type]
 
-    return lambda path: _change(path, change)
+    return lambda path: change_manifest(path, change)
 
 
 def _stale_weights(path: Path) -> None:
     state = torch.load(path / "state_dict.pt", weights_only=True)
     stream = io.BytesIO()
     torch.save({name: tensor * 1.001 for name, tensor in state.items()}, stream)
-    _replace(path, "state_dict.pt", stream.getvalue())
+    replace_file(path, "state_dict.pt", stream.getvalue())
 
 
 def _golden_of_others(path: Path) -> None:
     golden = read_golden((path / "golden.npz").read_bytes())
     moved = {name: np.roll(values, 1, axis=0) for name, values in golden.reference.items()}
-    _replace(path, "golden.npz", encode_golden(replace(golden, reference=moved)))
+    replace_file(path, "golden.npz", encode_golden(replace(golden, reference=moved)))
 
 
 BUNDLE_FAULTS: tuple[BundleFault, ...] = (
-    BundleFault(kind="two labels exchanged", plant=lambda path: _change(path, _labels)),
+    BundleFault(kind="two labels exchanged", plant=lambda path: change_manifest(path, _labels)),
     BundleFault(
         kind="a label renamed",
-        plant=lambda path: _change(path, lambda m: replace(m, labels=("O", *m.labels[1:]))),
+        plant=lambda path: change_manifest(path, lambda m: replace(m, labels=("O", *m.labels[1:]))),
     ),
     BundleFault(kind="resized by another interpolation", plant=_preprocessing(interpolation="bicubic")),
     BundleFault(kind="stretched where the drawing is to be cut out", plant=_preprocessing(fit="stretch")),
     BundleFault(kind="white under transparent pixels, not black", plant=_preprocessing(background=255)),
     BundleFault(
         kind="mean in the manifest that is not the recipe's",
-        plant=lambda path: _change(path, lambda m: replace(m, provenance=replace(m.provenance, mean=(0.5,)))),
+        plant=lambda path: change_manifest(path, lambda m: replace(m, provenance=replace(m.provenance, mean=(0.5,)))),
     ),
     BundleFault(kind="weights beside the graphs that are not theirs", plant=_stale_weights),
     BundleFault(kind="golden outputs of other rows", plant=_golden_of_others),

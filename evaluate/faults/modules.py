@@ -8,12 +8,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from evaluate.faults.bundled import Bundled, Graph
 from evaluate.faults.case import Case, Group, case_key
 from evaluate.faults.fault import Context, Family
 from evaluate.faults.graph_double import DoubleRunner
 from evaluate.faults.graphs import GraphMaker, module_candidate, onnx_candidate, onnx_candidates, trace
 from evaluate.faults.ground import Ground
 from evaluate.faults.harmless import GraphTest, effect_of, module_is_harmless
+from evaluate.faults.in_bundle import BUNDLE_VARIANTS
 from evaluate.faults.in_graph import GRAPH_FAULTS
 from evaluate.faults.in_input import INPUT_FAULTS
 from evaluate.faults.in_layers import LAYER_FAULTS
@@ -23,6 +25,7 @@ from evaluate.faults.rules import OURS
 from evaluate.faults.subjects import runner_of
 from evaluate.faults.trial import Trial, either, try_candidate
 from evaluate.faults.variants import WINOGRAD, variants
+from evaluate.in_process import FAILS, Judged
 from evaluate.runners import Candidate
 from export.deployable import to_float64
 
@@ -30,17 +33,41 @@ MODULE_FAULTS = (*INPUT_FAULTS, *LAYER_FAULTS, *OUTPUT_FAULTS)
 Known = Callable[[str], bool]
 
 
-def fault_cases(ground: Ground, maker: GraphMaker, *, known: Known) -> Iterator[Case]:
+def fault_cases(ground: Ground, maker: GraphMaker, *, known: Known, bundled: Bundled | None = None) -> Iterator[Case]:
     """Plant every fault that fits into a module, and judge what comes of it.
 
     Args:
         ground: The right module with its truths.
         maker: Makes its ONNX graph.
         known: Whether a case is there already, by its key.
+        bundled: Judges each wrong graph through the command line, too; None leaves that out.
     """
-    yield from _in_module(ground, known)
-    yield from _in_weights(ground, maker, known)
-    yield from _in_graph(ground, maker, known)
+    yield from _in_module(ground, known, bundled)
+    yield from _in_weights(ground, maker, known, bundled)
+    yield from _in_graph(ground, maker, known, bundled)
+
+
+def bundle_variant_cases(ground: Ground, bundled: Bundled, *, known: Known) -> Iterator[Case]:
+    """Judge the right bundle of a module through the command line, each time with other options."""
+    for kind, options in BUNDLE_VARIANTS.items():
+        if not known(_key("variant", ground, kind)):
+            judged = bundled.judge_right(*options)
+            yield Case(
+                group="variant",
+                subject=ground.subject.name,
+                scale=ground.scale,
+                seed=ground.seed,
+                family="bundle",
+                kind=kind,
+                place="command line",
+                rejects={OURS: judged.code == FAILS},
+                rejects_samples={},
+                harmless=False,
+                ratio=None,
+                reason=judged.reason,
+                exit_code=judged.code,
+                said=judged.reason,
+            )
 
 
 def variant_cases(ground: Ground, maker: GraphMaker, *, known: Known, costly: bool) -> Iterator[Case]:
@@ -55,7 +82,7 @@ def variant_cases(ground: Ground, maker: GraphMaker, *, known: Known, costly: bo
             yield _case("variant", ground, kind=kind, family=family, place=candidate.graph, trial=trial)
 
 
-def _in_module(ground: Ground, known: Known) -> Iterator[Case]:
+def _in_module(ground: Ground, known: Known, bundled: Bundled | None) -> Iterator[Case]:
     for fault in MODULE_FAULTS:
         if known(_key("fault", ground, fault.kind)):
             continue
@@ -63,7 +90,8 @@ def _in_module(ground: Ground, known: Known) -> Iterator[Case]:
         if wrong is None:
             continue
         wrong = wrong.eval()
-        trial = _try(ground, [module_candidate(trace(wrong, ground.samples), ground.subject)], fault.kind)
+        graph = trace(wrong, ground.samples)
+        trial = _try(ground, [module_candidate(graph, ground.subject)], fault.kind)
         harmless = module_is_harmless(wrong, ground.subject, ground.truths)
         effect = _effect_of(wrong, ground, trial, harmless=harmless)
         yield _case(
@@ -75,10 +103,11 @@ def _in_module(ground: Ground, known: Known) -> Iterator[Case]:
             trial=trial,
             harmless=harmless,
             effect=effect,
+            judged=_judge(bundled, graph, fault.kind),
         )
 
 
-def _in_weights(ground: Ground, maker: GraphMaker, known: Known) -> Iterator[Case]:
+def _in_weights(ground: Ground, maker: GraphMaker, known: Known, bundled: Bundled | None) -> Iterator[Case]:
     for fault in WEIGHT_FAULTS:
         if known(_key("fault", ground, fault.kind)):
             continue
@@ -88,10 +117,13 @@ def _in_weights(ground: Ground, maker: GraphMaker, known: Known) -> Iterator[Cas
             continue
         wrong = copy.deepcopy(ground.module)
         wrong.load_state_dict(spoilt)
+        graph: Graph
         if maker.exchanges or ground.scale == 1:
-            place, candidates = "ONNX", onnx_candidates(maker.make(ground.module, spoilt), ground.subject)
+            place, graph = "ONNX", maker.make(ground.module, spoilt)
+            candidates = onnx_candidates(graph, ground.subject)
         else:  # an export for every one would take most of the time
-            place, candidates = "TorchScript", [module_candidate(trace(wrong, ground.samples), ground.subject)]
+            place, graph = "TorchScript", trace(wrong, ground.samples)
+            candidates = [module_candidate(graph, ground.subject)]
         trial = _try(ground, candidates, fault.kind)
         harmless = module_is_harmless(wrong, ground.subject, ground.truths)
         effect = _effect_of(wrong, ground, trial, harmless=harmless)
@@ -104,10 +136,11 @@ def _in_weights(ground: Ground, maker: GraphMaker, known: Known) -> Iterator[Cas
             trial=trial,
             harmless=harmless,
             effect=effect,
+            judged=_judge(bundled, graph, fault.kind),
         )
 
 
-def _in_graph(ground: Ground, maker: GraphMaker, known: Known) -> Iterator[Case]:
+def _in_graph(ground: Ground, maker: GraphMaker, known: Known, bundled: Bundled | None) -> Iterator[Case]:
     right = maker.make(ground.module)
     test: GraphTest | None = None
     for fault in GRAPH_FAULTS:
@@ -133,6 +166,7 @@ def _in_graph(ground: Ground, maker: GraphMaker, known: Known) -> Iterator[Case]
             trial=trial,
             harmless=harmless,
             effect=effect_of(DoubleRunner(wrong), ground.truths) if missed else None,
+            judged=_judge(bundled, wrong, fault.kind),
         )
 
 
@@ -143,8 +177,19 @@ def _effect_of(wrong: nn.Module, ground: Ground, trial: Trial, *, harmless: bool
 
 
 def _try(ground: Ground, candidates: list[Candidate], kind: str) -> Trial:
-    torch.manual_seed(crc32(kind.encode()))  # dropout that is left on draws
+    _seed(kind)
     return either([try_candidate(one, ground.truths, task=ground.subject.task) for one in candidates])
+
+
+def _judge(bundled: Bundled | None, graph: Graph, kind: str) -> Judged | None:
+    if bundled is None:
+        return None
+    _seed(kind)
+    return bundled.judge_graph(graph)
+
+
+def _seed(kind: str) -> None:
+    torch.manual_seed(crc32(kind.encode()))  # dropout that is left on draws
 
 
 def _context(ground: Ground, kind: str) -> Context:
@@ -172,6 +217,7 @@ def _case(
     trial: Trial,
     harmless: bool = False,
     effect: float | None = None,
+    judged: Judged | None = None,
 ) -> Case:
     return Case(
         group=group,
@@ -187,4 +233,6 @@ def _case(
         ratio=trial.ratio,
         reason=trial.reason,
         effect=effect,
+        exit_code=judged.code if judged else None,
+        said=judged.reason if judged else None,
     )

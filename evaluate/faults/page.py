@@ -11,21 +11,13 @@ from rich.table import Table
 
 from evaluate.faults.case import Case, current_settings
 from evaluate.faults.chart import draw_power
+from evaluate.faults.command_page import command_lines
 from evaluate.faults.harmless import STATED
-from evaluate.faults.power import Power, Share, power_of
+from evaluate.faults.power import Power, power_of
 from evaluate.faults.rules import OURS, RULES
 from evaluate.faults.subjects import subjects
+from evaluate.faults.wording import FAMILIES, count, effect_in_words, interval_95, name_of
 from train.whole_file import write_whole
-
-_FAMILIES = {
-    "input": "preprocessing",
-    "layer": "layers",
-    "weights": "weights",
-    "output": "outputs",
-    "batch": "rows of a batch",
-    "graph": "ONNX graph",
-    "bundle": "a bundle, through the command line",
-}
 
 
 def print_power(power: Power, console: Console) -> None:
@@ -36,21 +28,25 @@ def print_power(power: Power, console: Console) -> None:
     for rule in power.rules:
         table.add_row(
             rule.name.replace("`", ""),
-            _count(rule.caught),
-            _interval(rule.caught),
-            _count(rule.alarms),
-            _interval(rule.alarms),
+            count(rule.caught),
+            interval_95(rule.caught),
+            count(rule.alarms),
+            interval_95(rule.alarms),
         )
     console.print(table)
-    if power.bundle_caught.trials:
+    command = power.command
+    if command.caught.trials:
         console.print(
-            f"through the command line, exit code 1: {_count(power.bundle_caught)} faults, "
-            f"{_count(power.bundle_alarms)} right bundles"
+            f"through the command line, exit code 1: {count(command.caught)} faults, "
+            f"{count(command.alarms)} right bundles"
         )
     console.print(f"harmless by the stated test, counted apart: {len(power.harmless)}")
     for word, cases in (("missed", power.missed), ("false alarm", power.alarmed)):
         for case in cases:
-            console.print(f"{word}: {_name(case)}{_effect(case)}", markup=False)
+            console.print(f"{word}: {name_of(case)}{effect_in_words(case)}", markup=False)
+    for word, cases in (("trouble", command.trouble), ("otherwise than the judge", command.disagreeing)):
+        for case in cases:
+            console.print(f"{word}: {name_of(case)}, exit code {case.exit_code}", markup=False)
 
 
 def write_page(path: Path, cases: Sequence[Case], *, quick: bool) -> None:
@@ -76,7 +72,15 @@ def page(cases: Sequence[Case], power: Power, *, picture: str, quick: bool) -> s
         "variants that are right: other runtimes, threads, batches and rewrites. On the very same outputs the",
         "acceptance rules in common use decide, too.",
         "",
-        f"**{_count(ours.caught)} faults caught, {_count(ours.alarms)} false alarms.**",
+        f"**{count(ours.caught)} faults caught, {count(ours.alarms)} false alarms.**",
+        *(
+            [
+                f"**Through the command line: exit code 1 on {count(power.command.caught)} faults, and on "
+                f"{count(power.command.alarms)} right bundles.**"
+            ]
+            if power.command.caught.trials
+            else []
+        ),
         "",
         f"![Share of faults caught, and of false alarms, by rule]({picture})",
         "",
@@ -101,10 +105,9 @@ def page(cases: Sequence[Case], power: Power, *, picture: str, quick: bool) -> s
         "0.01, 1 or 100.",
         "Inputs are drawn pictures and random rows. Faults in modules are traced to TorchScript; those in weights and",
         "graphs are judged in ONNX, as ONNX Runtime rewrites it and as it was written; but where the exporter merges",
-        "batch normalisation into convolutions, weights are spoilt in TorchScript, too. Faults in a bundle are planted",
-        "in the digits model, trained and exported by the commands; all digests fit again, and",
-        "`python -m evaluate parity` is to end with exit code 1.",
+        "batch normalisation into convolutions, weights are spoilt in TorchScript, too.",
         "",
+        *command_lines(cases, power.command),
         "## Harmless faults",
         "",
         STATED,
@@ -131,15 +134,15 @@ def page(cases: Sequence[Case], power: Power, *, picture: str, quick: bool) -> s
 def _rule_rows(power: Power) -> list[str]:
     says = {OURS: "rmse 3 x and maximum 6 x eager's own, against float64"} | {rule.name: rule.says for rule in RULES}
     return [
-        f"| {rule.name} | {says[rule.name]} | {_count(rule.caught)} | {_interval(rule.caught)} | {_count(rule.alarms)} "
-        f"| {_interval(rule.alarms)} | {_count(rule.caught_samples)} |"
+        f"| {rule.name} | {says[rule.name]} | {count(rule.caught)} | {interval_95(rule.caught)} | {count(rule.alarms)} "
+        f"| {interval_95(rule.alarms)} | {count(rule.caught_samples)} |"
         for rule in power.rules
     ]
 
 
 def _family_rows(cases: Sequence[Case]) -> list[str]:
     rows = []
-    for family, words in _FAMILIES.items():
+    for family, words in FAMILIES.items():
         planted = [case for case in cases if case.group == "fault" and case.family == family]
         telling = [case for case in planted if not case.harmless]
         caught = sum(case.rejects[OURS] for case in telling)
@@ -167,12 +170,12 @@ def _missed(cases: Sequence[Case]) -> list[str]:
         "where it moves outputs by less than the room that is left for another order of summation, 3 x in rmse and 6 x",
         "in the greatest error; and in probabilities by more, where they are what softmax makes of logits that pass.",
         "",
-        *(f"- {_name(case)}{_effect(case)}" for case in cases),
+        *(f"- {name_of(case)}{effect_in_words(case)}" for case in cases),
     ]
 
 
 def _alarmed(power: Power) -> list[str]:
-    lines = [f"- {_name(case)}: {case.reason}" for case in power.alarmed] or ["None."]
+    lines = [f"- {name_of(case)}: {case.reason}" for case in power.alarmed] or ["None."]
     if power.coarse:
         worst = max((case.ratio or 0.0 for case in power.coarse), default=0.0)
         objected = sum(case.rejects[OURS] for case in power.coarse)
@@ -184,23 +187,3 @@ def _alarmed(power: Power) -> list[str]:
             "PyTorch's usual float32 is.",
         ]
     return lines
-
-
-def _name(case: Case) -> str:
-    where = case.subject if case.scale is None else f"{case.subject} at scale {case.scale:g}"
-    return f"{case.kind}, {where}"
-
-
-def _effect(case: Case) -> str:
-    if case.effect is None:
-        return ""
-    return f": it moves outputs by at most {case.effect:.2g} x the greatest error of PyTorch's own float32"
-
-
-def _count(share: Share) -> str:
-    return f"{share.events} / {share.trials}"
-
-
-def _interval(share: Share) -> str:
-    low, high = share.interval_95
-    return f"{100 * low:.1f} to {100 * high:.1f}"

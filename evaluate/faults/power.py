@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from evaluate.compare import interval
 from evaluate.faults.case import Case
 from evaluate.faults.rules import OURS, RULES
+from evaluate.in_process import FAILS, HOLDS
 
 NAMES: tuple[str, ...] = (OURS, *(rule.name for rule in RULES))
 
@@ -47,6 +48,32 @@ class RulePower:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CommandPower:
+    """What ``python -m evaluate parity`` ended with, on bundles on disk.
+
+    Attributes:
+        caught: Faults that change the function, and that ended with exit code 1.
+        missed: Those that ended with 0.
+        alarms: Right bundles that ended with 1.
+        harmless: Harmless faults that did.
+        trouble: What ended with another code, of all of them.
+        disagreeing: What ended otherwise than the same graph did before the judge itself.
+    """
+
+    caught: Share
+    missed: tuple[Case, ...]
+    alarms: Share
+    harmless: Share
+    trouble: tuple[Case, ...]
+    disagreeing: tuple[Case, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every fault ended with exit code 1, and every right bundle with 0."""
+        return self.caught.events == self.caught.trials and self.alarms.events == 0 and not self.trouble
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Power:
     """All of them, over the cases that every rule judged; what only the command line judges is counted apart.
 
@@ -55,8 +82,7 @@ class Power:
         missed: Faults that change the function, and that ours lets pass, of the command line, too.
         alarmed: Correct variants that ours objects to, likewise.
         coarse: Variants that compute the function more coarsely than PyTorch by construction.
-        bundle_caught: Faults in a bundle that ended with exit code 1.
-        bundle_alarms: Right bundles that did.
+        command: What the command line made of wrong graphs and right bundles.
     """
 
     rules: tuple[RulePower, ...]
@@ -65,13 +91,12 @@ class Power:
     missed: tuple[Case, ...]
     alarmed: tuple[Case, ...]
     coarse: tuple[Case, ...]
-    bundle_caught: Share
-    bundle_alarms: Share
+    command: CommandPower
 
     @property
     def passed(self) -> bool:
         """Whether every fault that changes the function was caught, and no correct variant objected to."""
-        return not self.missed and not self.alarmed and self.rules[0].caught.trials > 0
+        return not self.missed and not self.alarmed and self.rules[0].caught.trials > 0 and self.command.passed
 
 
 def power_of(cases: Sequence[Case]) -> Power:
@@ -81,7 +106,6 @@ def power_of(cases: Sequence[Case]) -> Power:
     coarse = tuple(case for case in cases if case.family == "coarse")
     right = [case for case in cases if case.group == "variant" and case.family != "coarse"]
     everywhere = [[case for case in group if case.family != "bundle"] for group in (faults, right)]
-    bundles = [[case for case in group if case.family == "bundle"] for group in (faults, right)]
     return Power(
         rules=tuple(_rule(name, *everywhere) for name in NAMES),
         harmless=harmless,
@@ -89,9 +113,32 @@ def power_of(cases: Sequence[Case]) -> Power:
         missed=tuple(case for case in faults if not case.rejects[OURS]),
         alarmed=tuple(case for case in right if case.rejects[OURS]),
         coarse=coarse,
-        bundle_caught=share(bundles[0], OURS),
-        bundle_alarms=share(bundles[1], OURS),
+        command=command_power(cases),
     )
+
+
+def command_power(cases: Sequence[Case]) -> CommandPower:
+    """Count the cases that went through the command line."""
+    judged = [case for case in cases if case.exit_code is not None]
+    faults = [case for case in judged if case.group == "fault" and not case.harmless]
+    harmless = [case for case in judged if case.group == "fault" and case.harmless]
+    right = [case for case in judged if case.group == "variant"]
+    return CommandPower(
+        caught=_exits(faults, FAILS),
+        missed=tuple(case for case in faults if case.exit_code == HOLDS),
+        alarms=_exits(right, FAILS),
+        harmless=_exits(harmless, FAILS),
+        trouble=tuple(case for case in judged if case.exit_code not in {HOLDS, FAILS}),
+        disagreeing=tuple(
+            case
+            for case in judged
+            if case.exit_code in {HOLDS, FAILS} and case.rejects[OURS] != (case.exit_code == FAILS)
+        ),
+    )
+
+
+def _exits(cases: Sequence[Case], code: int) -> Share:
+    return Share(events=sum(case.exit_code == code for case in cases), trials=len(cases))
 
 
 def share(cases: Sequence[Case], rule: str, *, samples: bool = False) -> Share:

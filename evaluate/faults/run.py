@@ -6,15 +6,18 @@ from pathlib import Path
 
 import torch
 
+from evaluate.faults.bundled import Bundled
 from evaluate.faults.case import Case, FaultsError, Journal, current_settings
 from evaluate.faults.graphs import GraphMaker
 from evaluate.faults.ground import prepare
 from evaluate.faults.in_bundle import SUBJECT, bundle_cases
-from evaluate.faults.modules import fault_cases, variant_cases
+from evaluate.faults.modules import bundle_variant_cases, fault_cases, variant_cases
 from evaluate.faults.subjects import subjects
+from train.workplace import NEW, Kind, put_back, workplace
 
 SCALES = (0.01, 1.0, 100.0)
 _MORE_SEEDS = 1
+_WORK = Kind(name="faults", last="bundles", is_whole=lambda _: False)  # nothing of it is kept
 _QUICK = ("mlp", "table", "circles-v2")
 
 
@@ -70,7 +73,7 @@ def measure(
     Args:
         modules: What faults are planted in.
         folder: Where a line of each case stands, and stays.
-        quick: Without the boundary, large batches, and the bundle that is judged through the command line.
+        quick: Without the boundary, large batches, and all that is judged through the command line.
         again: Keep nothing of what is there.
         on_module: Told what comes next.
         on_case: Told each case that was made.
@@ -79,15 +82,17 @@ def measure(
         FaultsError: the folder cannot be written to, or a command failed that must not.
     """
     journal = Journal(folder / ("quick.jsonl" if quick else "cases.jsonl"), current_settings(quick=quick), again=again)
+    put_back(folder / _WORK.last, _WORK)  # there is nothing to put back, but bundles that kills left to clear
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         for module in modules:
             on_module(module.name)
-            for case in _cases(module, journal, quick=quick) if module.name not in journal.finished else ():
-                journal.add(case)
-                on_case(case)
             if module.name not in journal.finished:
+                with workplace(folder / _WORK.last, _WORK) as place:
+                    for case in _cases(module, journal, place / NEW, quick=quick):
+                        journal.add(case)
+                        on_case(case)
                 journal.finish(module.name)
         wanted = {(module.subject, module.scale, module.seed) for module in modules}
         if not quick:
@@ -101,11 +106,14 @@ def measure(
     return tuple(case for case in journal.cases.values() if (case.subject, case.scale, case.seed) in wanted)
 
 
-def _cases(module: Module, journal: Journal, *, quick: bool) -> Iterator[Case]:
+def _cases(module: Module, journal: Journal, place: Path, *, quick: bool) -> Iterator[Case]:
     subject = subjects()[module.subject]
     ground = prepare(subject, scale=module.scale, seed=module.seed, quick=quick)
     maker = GraphMaker(ground.module, subject, ground.samples)
     known = journal.cases.__contains__
+    bundled = None if quick else Bundled(ground, place)
     if module.faults:
-        yield from fault_cases(ground, maker, known=known)
+        yield from fault_cases(ground, maker, known=known, bundled=bundled)
+    if bundled is not None:
+        yield from bundle_variant_cases(ground, bundled, known=known)
     yield from variant_cases(ground, maker, known=known, costly=module.faults)

@@ -1,6 +1,6 @@
 """What faults are planted in: networks of every kind with their inputs, and weights from a seed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,19 +10,21 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from evaluate.faults.networks import ConvNet, TableNet, Transformer
 from evaluate.zoo.pictures import draw_pictures
 from export.deployable import input_specs, output_specs, wrap
+from export.factory import Args, load_factory
+from export.factory import build_module as build_module_of
 from export.module_runner import ModuleRunner
 from serve.bundle import Feature, ImagePreprocessing, Task, TensorSpec
-from train.models.mlp import dropout_mlp
 from train.recipes.registry import find_recipe
-from train.run import build_network
+from train.run import MODELS, build_network
 
 ROWS = 192
 _RECIPES = ("digits", "fashion-tinyvgg", "fashion-dropout-mlp", "circles-v2", "blobs", "house-prices")
 _CLASSES = tuple(f"class {index}" for index in range(10))
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_MLP: Args = {"channels": 1, "height": 16, "width": 16, "hidden_units": 64, "classes": 10}
+_MLP |= {"dropout_1": 0.2, "dropout_2": 0.5}
 _NORMS = (nn.BatchNorm2d, nn.LayerNorm)
 _MISSING_SHARE = 0.2
 _SPREAD = 0.2
@@ -37,7 +39,8 @@ class Subject:
         kind: In a word or two, for people.
         task: What its outputs mean.
         labels: Its classes or targets.
-        build: Builds the network; draws from torch's global generator.
+        factory: Builds the network, ``package.module:callable``.
+        factory_args: What it is called with.
         preprocessing: Of images; None of a table.
         features: Of a table.
         mean: As for `train.models.inputs.build_input`.
@@ -48,11 +51,23 @@ class Subject:
     kind: str
     task: Task
     labels: tuple[str, ...]
-    build: Callable[[], nn.Module]
+    factory: str
+    factory_args: Args
     preprocessing: ImagePreprocessing | None = None
     features: tuple[Feature, ...] = ()
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    @property
+    def is_recipes(self) -> bool:
+        """Whether its network is one of this project's models, which a bundle may name without anybody's help."""
+        return self.factory.startswith(MODELS + ".")
+
+    def build(self) -> nn.Module:
+        """Build the network; draws from torch's global generator."""
+        if self.is_recipes:
+            return build_network(self.factory, self.factory_args)
+        return build_module_of(load_factory(self.factory), self.factory_args)
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -76,7 +91,8 @@ def subjects() -> dict[str, Subject]:
             kind="convolutions",
             task="classification",
             labels=_CLASSES,
-            build=partial(ConvNet, classes=10),
+            factory="evaluate.faults.networks:ConvNet",
+            factory_args={"classes": 10},
             preprocessing=image(color="RGB"),
             mean=_MEAN,
             std=_STD,
@@ -86,9 +102,8 @@ def subjects() -> dict[str, Subject]:
             kind="perceptron",
             task="classification",
             labels=_CLASSES,
-            build=partial(
-                dropout_mlp, channels=1, height=16, width=16, hidden_units=64, classes=10, dropout_1=0.2, dropout_2=0.5
-            ),
+            factory="train.models.mlp:dropout_mlp",
+            factory_args=_MLP,
             preprocessing=image(color="L"),
             mean=(0.4,),
             std=(0.3,),
@@ -98,7 +113,8 @@ def subjects() -> dict[str, Subject]:
             kind="transformer",
             task="classification",
             labels=_CLASSES,
-            build=partial(Transformer, classes=10),
+            factory="evaluate.faults.networks:Transformer",
+            factory_args={"classes": 10},
             preprocessing=image(color="RGB"),
             mean=_MEAN,
             std=_STD,
@@ -108,7 +124,8 @@ def subjects() -> dict[str, Subject]:
             kind="table, regression",
             task="regression",
             labels=("price", "days"),
-            build=partial(TableNet, columns=9, targets=2),
+            factory="evaluate.faults.networks:TableNet",
+            factory_args={"columns": 9, "targets": 2},
             features=table,
             mean=(3.0, -1.0, 0.5, 20.0, 0.1, 0.0),
             std=(2.0, 0.5, 1.0, 12.0, 0.05, 1.0),
@@ -124,7 +141,8 @@ def _of_recipe(name: str) -> Subject:
         kind=f"recipe, {recipe.task}",
         task=recipe.task,
         labels=recipe.labels,
-        build=partial(build_network, recipe.factory, recipe.factory_args),
+        factory=recipe.factory,
+        factory_args=recipe.factory_args,
         preprocessing=recipe.preprocessing,
         features=recipe.features,
         mean=recipe.mean,

@@ -11,14 +11,16 @@ import torch
 from torch import nn
 
 from evaluate.faults import run
+from evaluate.faults.bundled import Bundled
 from evaluate.faults.case import Case, FaultsError, Journal, current_settings
 from evaluate.faults.graph_double import DoubleRunner
-from evaluate.faults.graphs import GraphMaker, onnx_candidates
+from evaluate.faults.graphs import GraphMaker, onnx_candidates, trace
 from evaluate.faults.ground import Ground, prepare
 from evaluate.faults.harmless import GraphTest, module_is_harmless
-from evaluate.faults.in_bundle import BUNDLE_FAULTS
+from evaluate.faults.in_bundle import BUNDLE_FAULTS, BUNDLE_VARIANTS
 from evaluate.faults.in_graph import GRAPH_FAULTS
-from evaluate.faults.modules import MODULE_FAULTS, fault_cases, variant_cases
+from evaluate.faults.in_weights import WEIGHT_FAULTS
+from evaluate.faults.modules import MODULE_FAULTS, bundle_variant_cases, fault_cases, variant_cases
 from evaluate.faults.page import page, write_page
 from evaluate.faults.power import power_of
 from evaluate.faults.rules import OURS, RULES, close, dynamo_same, onnx_verify, polygraphy, three_decimals
@@ -131,6 +133,43 @@ def test_correct_variants_pass(ground: Ground, maker: GraphMaker) -> None:
     assert [case.kind for case in cases if case.rejects[OURS]] == []
 
 
+@pytest.fixture(scope="module")
+def bundled(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Bundled:
+    """Bundles of it on disk."""
+    return Bundled(ground, tmp_path_factory.mktemp("bundled"))
+
+
+def test_right_bundles_end_with_exit_code_0(ground: Ground, bundled: Bundled) -> None:
+    cases = list(bundle_variant_cases(ground, bundled, known=lambda _: False))
+    assert [(case.kind, case.exit_code, case.said) for case in cases] == [(kind, 0, None) for kind in BUNDLE_VARIANTS]
+    assert power_of(cases).command.alarms.trials == len(BUNDLE_VARIANTS)
+
+
+def test_a_right_graph_in_place_of_the_others_ends_with_0(ground: Ground, maker: GraphMaker, bundled: Bundled) -> None:
+    for graph in (maker.make(ground.module), trace(ground.module, ground.samples)):
+        judged = bundled.judge_graph(graph)
+        assert (judged.code, judged.reason) == (0, None)
+        assert judged.certificate is not None
+        assert len({verdict.graph for verdict in judged.certificate.graphs}) == 1
+
+
+@pytest.mark.parametrize(
+    "kind", ["one weight + 1 %", "two columns exchanged", "batch frozen at 2", "graph: a bias left out"]
+)
+def test_wrong_graphs_end_with_exit_code_1(kind: str, ground: Ground, maker: GraphMaker, bundled: Bundled) -> None:
+    known = {fault.kind for fault in (*MODULE_FAULTS, *GRAPH_FAULTS, *WEIGHT_FAULTS)} - {kind}
+    cases = list(fault_cases(ground, maker, known=lambda key: key.partition(" #0 ")[2] in known, bundled=bundled))
+    assert [(case.kind, case.exit_code) for case in cases] == [(kind, 1)]
+    assert "graph." in (cases[0].said or "")
+
+
+def test_a_bundle_that_cannot_be_judged_is_trouble(bundled: Bundled, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Bundled, "_options", ("--factory", "no.such:thing"))
+    judged = bundled.judge_right()
+    assert judged.code == 2
+    assert "no.such" in (judged.reason or "")
+
+
 def test_a_known_case_is_not_made_again(ground: Ground, maker: GraphMaker) -> None:
     assert list(variant_cases(ground, maker, known=lambda _: True, costly=True)) == []
     assert list(fault_cases(ground, maker, known=lambda _: True)) == []
@@ -221,6 +260,42 @@ def test_missed_faults_and_false_alarms_decide() -> None:
     assert not power_of([case(), right, case(rejects=False)]).passed
     assert not power_of([case(), right, case(group="variant", family="variant")]).passed
     assert not power_of([right]).passed
+
+
+def test_exit_codes_decide() -> None:
+    right = case(group="variant", rejects=False, family="variant")
+    caught, held = case(exit_code=1), case(group="variant", rejects=False, family="bundle", exit_code=0)
+    both = power_of([caught, right, held])
+    assert both.passed
+    assert (both.command.caught.events, both.command.alarms.trials) == (1, 1)
+    assert not both.command.disagreeing
+    slipped = power_of([caught, right, held, case(kind="slipped", exit_code=0)])
+    assert not slipped.passed
+    assert [one.kind for one in slipped.command.missed] == ["slipped"]
+    assert [one.kind for one in slipped.command.disagreeing] == ["slipped"]
+    unsure = power_of([caught, right, held, case(kind="unsure", exit_code=2)])
+    assert not unsure.passed
+    assert [one.kind for one in unsure.command.trouble] == ["unsure"]
+    assert (unsure.command.caught.events, unsure.command.caught.trials) == (1, 2)
+    assert not power_of([caught, right, case(group="variant", family="bundle", exit_code=1)]).passed
+    assert power_of([caught, right, held, case(rejects=False, harmless=True, exit_code=0)]).command.harmless.trials == 1
+
+
+def test_the_page_says_what_the_command_line_ended_with() -> None:
+    cases = [
+        case(exit_code=1),
+        case(kind="one bias zeroed", exit_code=0),
+        case(kind="softmax twice", exit_code=2, said="no such file"),
+        case(group="variant", family="bundle", rejects=False, exit_code=0),
+    ]
+    text = page(cases, power_of(cases), picture="images/faults.png", quick=False)
+    assert "**Through the command line: exit code 1 on 1 / 3 faults, and on 0 / 1 right bundles.**" in text
+    assert "| layers | 3 | 1 | 1 | 1 |" in text
+    assert "| **all** | 3 | 1 | 1 | 1 |" in text
+    assert "Exit code 0 on a fault:\n\n- one bias zeroed, cnn at scale 1: exit code 0" in text
+    assert "Neither 0 nor 1:\n\n- softmax twice, cnn at scale 1: exit code 2, no such file" in text
+    assert "do not agree on:\n\n- one bias zeroed, cnn at scale 1: exit code 0; the judge itself objects" in text
+    assert "Through the command line" not in page([case()], power_of([case()]), picture="p.png", quick=True)
 
 
 def test_the_page_names_what_is_missed(tmp_path: Path) -> None:
