@@ -15,7 +15,7 @@ from serve.batcher import Batcher, Origin
 from serve.bundle import Bundle, BundleError, Manifest, Precision, read_bundle
 from serve.devices import Choice, Provider, choose_provider
 from serve.golden import Golden, GoldenCheck, check_fits, check_golden, read_golden
-from serve.onnx_runner import ORT_ERRORS, open_runner
+from serve.onnx_runner import ORT_ERRORS, OnnxRunner, open_runner
 from serve.preprocess import MAX_PIXELS, ImageTooLargeError, prepare_bytes
 from serve.runner import Runner
 from serve.signature import check_inputs, describe_inputs
@@ -24,6 +24,7 @@ from serve.signing import require_signature
 logger = logging.getLogger(__name__)
 
 SMALL_PIXELS = 4_000_000
+START_LIMIT_S = 600.0  # of one run of golden inputs: what takes longer is no use to anybody, or has no end
 _LARGE = threading.Lock()  # of the whole process: a large image may take a gigabyte
 
 
@@ -67,7 +68,7 @@ class Classifier:
         self.reason: str | None
         try:
             self.checks = check_golden(
-                runner,
+                runner.limited(START_LIMIT_S) if isinstance(runner, OnnxRunner) else runner,
                 golden,
                 batch_sizes=sorted({1, max_batch}),
                 precision=precision,

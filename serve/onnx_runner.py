@@ -1,7 +1,8 @@
 """Runs an ONNX graph on exactly the provider that was asked for."""
 
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -78,8 +79,41 @@ class OnnxRunner:
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run one batch; the arrays' names, dtypes and shapes must be those of the graph."""
+        return self._run(inputs)
+
+    def _run(self, inputs: Mapping[str, NDArray[Any]], options: Any = None) -> dict[str, NDArray[Any]]:  # noqa: ANN401 - untyped library
         feeds = {name: np.ascontiguousarray(values) for name, values in inputs.items()}
-        return dict(zip(self._outputs, self._session.run(self._outputs, feeds), strict=True))
+        return dict(zip(self._outputs, self._session.run(self._outputs, feeds, options), strict=True))
+
+    def limited(self, seconds: float) -> "LimitedRunner":
+        """Return a runner of the same session that gives up a run after so many seconds: a loop may have no end."""
+        return LimitedRunner(self._run, seconds)
+
+
+class LimitedRunner:
+    """Runs batches as `OnnxRunner` does, which makes it, but none for longer than so many seconds.
+
+    A run that is given up raises one of `ORT_ERRORS`.
+    """
+
+    def __init__(self, run: Callable[..., dict[str, NDArray[Any]]], seconds: float) -> None:
+        self._run = run
+        self._seconds = seconds
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Run one batch."""
+        options = ort.RunOptions()
+        watch = threading.Timer(self._seconds, setattr, (options, "terminate", True))
+        watch.daemon = True
+        watch.start()
+        try:
+            return self._run(inputs, options)
+        except ORT_ERRORS as error:
+            if not options.terminate:
+                raise
+            raise RuntimeError(f"a run did not end within {self._seconds:g} s") from error
+        finally:
+            watch.cancel()
 
 
 def open_runner(

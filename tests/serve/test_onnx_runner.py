@@ -91,3 +91,48 @@ def test_a_driver_without_cuda_libraries_falls_back_only_where_that_was_left_ope
     assert fault.startswith("not on CUDAExecutionProvider: g ")
     with pytest.raises(ProviderError, match="use --provider cpu"):
         open_runner(bundle.read(entry), provider="CUDAExecutionProvider", fall_back=False, **options)
+
+
+def _endless_graph() -> bytes:
+    """Write a graph with a loop whose condition stays true, and which nothing ends."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["condition"], ["again"]),
+            helper.make_node("Identity", ["value"], ["next"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("round", TensorProto.INT64, []),
+            helper.make_tensor_value_info("condition", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("value", TensorProto.UINT8, None),
+        ],
+        [
+            helper.make_tensor_value_info("again", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("next", TensorProto.UINT8, None),
+        ],
+    )
+    graph = helper.make_graph(
+        [
+            helper.make_node("Constant", [], ["true"], value=helper.make_tensor("true", TensorProto.BOOL, [], [True])),
+            helper.make_node("Loop", ["", "true", "x"], ["y"], body=body),
+        ],
+        "graph",
+        [helper.make_tensor_value_info("x", TensorProto.UINT8, ["batch", 8])],
+        [helper.make_tensor_value_info("y", TensorProto.UINT8, ["batch", 8])],
+    )
+    model: onnx.ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    return model.SerializeToString()
+
+
+def test_a_loop_without_an_end_is_given_up() -> None:
+    endless = open_graph(_endless_graph(), {}).limited(0.2)
+    with pytest.raises(RuntimeError, match=r"a run did not end within 0\.2 s"):
+        endless.run({"x": np.zeros((2, 8), np.uint8)})
+
+
+def test_a_limit_leaves_what_ends_as_it_is() -> None:
+    runner = open_graph(graph_with_weights_in("graph.onnx.data"), WEIGHTS)
+    batch = {"x": np.ones((2, 8), np.uint8)}
+    assert np.array_equal(runner.limited(60).run(batch)["y"], runner.run(batch)["y"])
+    with pytest.raises(Exception, match="x"):
+        runner.limited(60).run({"x": np.zeros((2, 8), np.float32)})
