@@ -1,4 +1,4 @@
-"""Where the samples come from that a bundle is judged on: its recipe's test split, or what it carries itself."""
+"""Where the samples come from that a bundle is judged on: its recipe's test split, what it carries, or the user."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluate.inputs import Arrays, count, take
+from export.errors import ExportError
 from export.folder_record import recorded_folder
-from serve.bundle import Bundle, BundleError
+from export.own_inputs import OwnInputs
+from export.samples import read_samples
+from serve.bundle import Bundle, BundleError, Manifest
 from serve.golden import Golden, check_fits, read_golden
 from train.data import load_dataset
 from train.dataset import DataError, Dataset, MissingDataError
@@ -130,6 +133,27 @@ def all_held_out(bundle: Bundle, golden: Golden, dataset: Dataset | None) -> Hel
     inputs = take(golden.inputs, random) if random.any() else golden.inputs
     source = f"none; noise in their place, {why} and carries no samples"
     return HeldOut(inputs=inputs, targets=None, source=source, real=False)
+
+
+def held_out_of(path: Path, manifest: Manifest) -> HeldOut:
+    """Read samples of the user's own, in place of those that a recipe held out or the bundle carries.
+
+    Raises:
+        ExportError: there are none, or they are not what the network takes.
+    """
+    inputs = OwnInputs(specs=manifest.inputs, preprocessing=manifest.preprocessing, features=manifest.features)
+    decides = "classification" in manifest.task
+    try:
+        found = read_samples(path, inputs, manifest.labels if decides else (), most=None)
+    except ExportError as error:  # who exports gives them as --samples, which here is how many
+        raise ExportError(str(error).replace("--samples", "--data", 1)) from error
+    rows = count(found.inputs)
+    return HeldOut(
+        inputs=found.inputs,
+        targets=found.class_index if decides else None,
+        source=f"{rows} samples of {found.name}, sha256 {found.sha256[:16]}",
+        sha256=found.sha256,
+    )
 
 
 def some_of(held_out: HeldOut, *, samples: int, seed: int) -> HeldOut:

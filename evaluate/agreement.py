@@ -1,0 +1,70 @@
+"""Whether a certificate says what an earlier one of the same bundle said, under other settings."""
+
+from itertools import groupby
+
+from evaluate.certificate import Certificate, GraphVerdict, Setting, Verdict
+from serve.bundle import CERTIFICATE, Bundle, BundleError, decode_sealed
+
+_WORST: tuple[Verdict, ...] = ("fail", "unproven", "pass")
+
+
+def earlier_certificate(bundle: Bundle) -> Certificate | None:
+    """Return the certificate that a bundle holds, or None where there is none, or only one of another release."""
+    path = bundle.path / CERTIFICATE
+    if not path.is_file():
+        return None
+    try:
+        found = decode_sealed(path.read_bytes(), Certificate, path)
+    except BundleError:  # it is sealed, or `read_bundle` would have refused it; but its record has other fields
+        return None
+    return found if found.bundle_sha256 == bundle.manifest.sha256 else None
+
+
+def sentences(earlier: Certificate, now: Certificate) -> tuple[str, ...]:
+    """Say whether two certificates of one bundle agree, and how each was made.
+
+    They agree where every graph on every provider that both judged has the same verdict, the worst of the ways it was
+    run in, and the same checks hold.
+    """
+    then, here = _verdicts(earlier), _verdicts(now)
+    both = [key for key in here if key in then]
+    unlike = [
+        f"{graph} on {provider} was {_said(then[graph, provider])}, and is {_said(here[graph, provider])}"
+        for graph, provider in both
+        if then[graph, provider].verdict != here[graph, provider].verdict
+    ]
+    holds = {check.name: check.passed for check in earlier.checks}
+    unlike += [
+        f"the check of {check.name} {'holds' if check.passed else 'fails'} now: {check.detail}"
+        for check in now.checks
+        if holds.get(check.name, check.passed) != check.passed
+    ]
+    settings = (f"  before  {_described(earlier.setting)}", f"  now     {_described(now.setting)}")
+    if unlike:
+        return ("differs from the certificate that was here:", *(f"  {what}" for what in unlike), *settings)
+    if not both:
+        return ("has no graph in common with the certificate that was here", *settings)
+    judged = ", ".join(dict.fromkeys(graph for graph, _ in both))
+    return (f"agrees with the certificate that was here on {judged}", *settings)
+
+
+def _verdicts(certificate: Certificate) -> dict[tuple[str, str], GraphVerdict]:
+    """Return the worst verdict on each graph on each provider."""
+    found = {}
+    for key, graphs in groupby(certificate.graphs, key=lambda graph: (graph.graph, graph.provider)):
+        found[key] = min(graphs, key=lambda graph: _WORST.index(graph.verdict))
+    return found
+
+
+def _said(graph: GraphVerdict) -> str:
+    return graph.verdict if graph.verdict == "pass" else f"{graph.verdict} ({graph.reason})"
+
+
+def _described(setting: Setting) -> str:
+    threads = f"threads of torch {setting.torch_threads}, of ONNX Runtime {setting.onnxruntime_threads}"
+    only = f", optimization {setting.optimization}" if setting.optimization else ""
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(setting.versions.items()))
+    return (
+        f"{setting.created}, {setting.mode}, {threads}{only}, seed {setting.seed}, {setting.held_out_rows} samples, "
+        f"{versions}, {setting.machine}"
+    )
