@@ -15,6 +15,7 @@ from export.deployable import rebuild, to_float64, wrap_like
 from export.factory import Factory
 from export.first_line import first_line
 from export.module_runner import ModuleRunner, run_batches
+from export.reference import Reference
 from export.shared_weights import copy_sharing_weights
 from serve.bundle import Bundle, BundleError
 
@@ -27,6 +28,12 @@ class Eager:
     single: ModuleRunner
     double: ModuleRunner
     batch_size: int = LARGEST_BATCH
+    reference: Reference | None = None
+
+    @property
+    def float32_operators(self) -> tuple[str, ...]:
+        """Names of operators that have no float64, so that the reference is weaker there; of those that have run."""
+        return tuple(sorted(self.reference.float32_operators)) if self.reference is not None else ()
 
     def run(
         self, inputs: Arrays, *, batch_size: int = LARGEST_BATCH, sizes: tuple[int, ...] = ()
@@ -61,11 +68,13 @@ def eager_of(
         network = copy_sharing_weights(module).cpu().float()
         checks = (_weights_check(bundle, network),)
         deployable = wrap_like(bundle.manifest, network)
+    reference = to_float64(deployable)
     eager = Eager(
         module=deployable,
         single=eager_runner(deployable, bundle),
-        double=eager_runner(to_float64(deployable), bundle),
+        double=eager_runner(reference, bundle),
         batch_size=LARGEST_BATCH if bundle.manifest.row_independent else 1,
+        reference=reference,
     )
     return eager, checks
 

@@ -1,0 +1,216 @@
+"""The float64 reference is a true one, whatever forward says of float32; and where it cannot be, that is said."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from export.module_runner import ModuleRunner
+from export.reference import to_float64
+from export.to_onnx import export_onnx
+from serve.bundle import TensorSpec
+from serve.onnx_runner import OnnxRunner
+from serve.parity import row_parity
+
+WIDTH, ROWS = 16, 64
+EPSILON = torch.finfo(torch.float32).eps
+TABLE = torch.randn(WIDTH, WIDTH, generator=torch.Generator().manual_seed(7))
+
+Forward = Callable[[Tensor, Tensor], Tensor]
+
+
+class Net(nn.Module):
+    """A weight, and whatever is done with it."""
+
+    def __init__(self, function: Forward) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(1)
+        self.weight = nn.Parameter(torch.randn(WIDTH, WIDTH, generator=generator) / 4)
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x.to(self.weight.dtype), self.weight)
+
+
+def rows() -> Tensor:
+    return torch.randn(ROWS, WIDTH, generator=torch.Generator().manual_seed(2))
+
+
+def rms(x: Tensor, w: Tensor, epsilon: float = EPSILON) -> Tensor:
+    small = x * 1e-3
+    return small * (small.square().mean(dim=1, keepdim=True) + epsilon).rsqrt() @ w
+
+
+def asking(x: Tensor, w: Tensor) -> Tensor:
+    if x.dtype != torch.float32:
+        raise TypeError("float32 was expected")
+    return x @ w
+
+
+def filling(x: Tensor, w: Tensor) -> Tensor:
+    out = torch.empty(len(x), WIDTH)
+    out[:, :] = x @ w
+    return out.exp()
+
+
+def turning(x: Tensor, angles: Tensor, w: Tensor) -> Tensor:
+    pairs = torch.view_as_complex(x.reshape(-1, WIDTH // 2, 2))
+    return torch.view_as_real(pairs * torch.polar(torch.ones_like(angles), angles)).flatten(1) @ w
+
+
+WIDE = [
+    pytest.param(lambda x, w: (x @ w).float().exp(), lambda x, w: (x @ w).exp(), id="float"),
+    pytest.param(lambda x, w: (x @ w).to(torch.float32).exp(), lambda x, w: (x @ w).exp(), id="to"),
+    pytest.param(lambda x, w: (x @ w).type("torch.FloatTensor").exp(), lambda x, w: (x @ w).exp(), id="type"),
+    pytest.param(
+        lambda x, w: functional.softmax(x @ w, -1, dtype=torch.float32), lambda x, w: (x @ w).softmax(-1), id="softmax"
+    ),
+    pytest.param(lambda x, w: functional.rms_norm(x * 1e-3, (WIDTH,)) @ w, rms, id="rms_norm"),
+    pytest.param(lambda x, w: rms(x, w, torch.finfo(x.dtype).eps), rms, id="finfo"),
+    pytest.param(
+        lambda x, w: (x @ w) * torch.linspace(0, 1, WIDTH).cos(),
+        lambda x, w: (x @ w) * torch.linspace(0, 1, WIDTH, dtype=torch.float64).cos(),
+        id="linspace",
+    ),
+    pytest.param(
+        lambda x, w: (x @ w) * (torch.arange(WIDTH) / 7).cos(),
+        lambda x, w: (x @ w) * (torch.arange(WIDTH).double() / 7).cos(),
+        id="integers",
+    ),
+    pytest.param(
+        lambda x, w: torch.fft.ifft(torch.fft.fft(x.to(torch.complex64)) * torch.fft.fft(w[0].cfloat())).real,
+        lambda x, w: torch.fft.ifft(torch.fft.fft(x) * torch.fft.fft(w[0])).real,
+        id="complex",
+    ),
+    pytest.param(
+        lambda x, w: turning(x, torch.arange(WIDTH // 2).float() / 3, w),
+        lambda x, w: turning(x, torch.arange(WIDTH // 2).double() / 3, w),
+        id="rotation",
+    ),
+    pytest.param(lambda x, w: x @ TABLE @ w, lambda x, w: x @ TABLE.double() @ w, id="constant"),
+    pytest.param(asking, lambda x, w: x @ w, id="assertion"),
+    pytest.param(filling, lambda x, w: (x @ w).exp(), id="filled"),
+    pytest.param(
+        lambda x, w: torch.nan_to_num(torch.zeros(WIDTH).log()) * 1e-38 + x @ w,
+        lambda x, w: torch.finfo(torch.float32).min * 1e-38 + x @ w,
+        id="nan_to_num",
+    ),
+]
+
+
+@pytest.mark.parametrize("whole_bytes", [0, 1 << 40])
+@pytest.mark.parametrize(("function", "truth"), WIDE)
+def test_the_reference_is_far_better_than_eager(function: Forward, truth: Forward, whole_bytes: int) -> None:
+    module = Net(function).eval()
+    reference = to_float64(module, whole_bytes=whole_bytes)
+    with torch.inference_mode():
+        expected = truth(rows().double(), module.weight.double())
+        found, eager = reference(rows()), module(rows())
+    assert found.dtype == torch.float64
+    assert eager.dtype == torch.float32
+    own, error = ((values.double() - expected).abs().max() for values in (found, eager))
+    assert error > 1e-8
+    assert own < error / 100
+    assert reference.float32_operators == set()
+
+
+class Scripted(nn.Module):
+    """Casts where only TorchScript sees it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(Net(rms).weight.detach())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run one batch."""
+        return (x @ self.weight).to(torch.float32).exp()
+
+
+def test_the_reference_reaches_into_torchscript() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        module = nn.Sequential(torch.jit.script(Scripted())).eval()
+    with torch.inference_mode():
+        expected = (rows().double() @ Scripted().weight.double()).exp()
+        for _ in range(3):  # TorchScript runs otherwise once it has seen what comes
+            assert torch.equal(to_float64(module)(rows().double()), expected)
+        assert not torch.equal(module(rows()).double(), expected)
+
+
+@torch.library.custom_op("facsimile_tests::float32_only", mutates_args=())
+def float32_only(x: Tensor) -> Tensor:
+    """Sum along each row, of float32 alone."""
+    if x.dtype != torch.float32:
+        raise RuntimeError(f"expected float32, not {x.dtype}")
+    return torch.cumsum(x, dim=1)
+
+
+@pytest.mark.parametrize(
+    "before", [pytest.param(lambda x, _: x, id="of inputs"), pytest.param(torch.matmul, id="of what was computed")]
+)
+def test_an_operator_without_float64_has_a_weaker_reference_that_is_none_of_eagers_own(before: Forward) -> None:
+    """Right when summed in another order; wrong by a part in a hundred thousand."""
+    module = Net(lambda x, w: float32_only(before(x, w))).eval()
+    reference = to_float64(module)
+    with torch.inference_mode():
+        wide, eager, again = reference(rows()), module(rows()), reference(rows())
+        halves = before(rows(), module.weight).reshape(ROWS, 2, WIDTH // 2).cumsum(dim=2)
+        other = torch.cat([halves[:, 0], halves[:, 1] + halves[:, 0, -1:]], dim=1)
+    assert torch.equal(wide, again)
+    assert reference.float32_operators == {"facsimile_tests.float32_only"}
+    assert float((wide - eager.double()).abs().max()) > 0
+    arrays = {"eager": eager.numpy(), "reference": wide.numpy()}
+    assert row_parity(other.numpy(), **arrays).ratio < 0.7
+    assert not row_parity(other.numpy() * np.float32(1 + 1e-5), **arrays).passed
+
+
+def test_an_error_of_forward_is_none_of_dtypes() -> None:
+    reference = to_float64(Net(lambda x, w: x @ w[:3]).eval())
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        reference(rows())
+
+
+def test_a_norm_of_small_numbers_is_judged_as_sharply_as_any(tmp_path: Path) -> None:
+    """PyTorch takes the smallest number of a norm from the dtype: in float64, it would be another function."""
+
+    class Normed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.RMSNorm(WIDTH)
+            self.last = Net(lambda x, w: x @ w)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(self.norm(x * 1e-4))
+
+    module = Normed().eval()
+    spec, answer = (TensorSpec(name=name, dtype="float32", shape=("batch", WIDTH)) for name in ("x", "y"))
+    path = tmp_path / "graph.onnx"
+    export_onnx(module, (rows(),), path, inputs=(spec,), outputs=(answer,))
+    runner = OnnxRunner(
+        path.read_bytes(), name="graph.onnx", inputs=(spec,), outputs=(answer,), provider="CPUExecutionProvider"
+    )
+    eager, reference = (
+        ModuleRunner(part, inputs=("x",), outputs=("y",)) for part in (First(module), First(to_float64(module)))
+    )
+    given = {"x": rows().numpy()}
+    arrays = {"eager": eager.run(given)["y"], "reference": reference.run(given)["y"]}
+    assert row_parity(runner.run(given)["y"], **arrays).passed
+    module.norm.eps = 1.1 * EPSILON
+    assert not row_parity(eager.run(given)["y"], **arrays).passed
+
+
+class First(nn.Module):
+    """Gives a tuple, as every deployable module does."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        """Run one batch."""
+        return (self.module(x),)
