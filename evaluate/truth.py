@@ -81,7 +81,7 @@ def _truth(inputs: InputSet, eager: Eager, first: Truth | None) -> tuple[Truth |
     Args:
         inputs: The set.
         eager: The module.
-        first: The truth of the samples, or None for the samples themselves: of them all rows stay, whatever comes out.
+        first: The truth of the samples, or None for the samples themselves: those stay, whatever comes out.
 
     Returns:
         The truth over the rows that prove something, and the sentence that says which do not; or None for either.
@@ -99,11 +99,11 @@ def _truth(inputs: InputSet, eager: Eager, first: Truth | None) -> tuple[Truth |
         return None, f"{inputs.name}: PyTorch itself fails on them ({why})"
     finite = inputs.judged & finite_rows(reference) & finite_rows(computed)
     missing = int((inputs.judged & ~finite).sum())
-    if first is None or not missing:
+    if not missing:
         return Truth(inputs=inputs, reference=reference, eager=computed), None
     judged = int(inputs.judged.sum())
     why = f"{inputs.name}: PyTorch itself gives no finite outputs for {missing} of {judged} rows"
-    if missing == judged:
+    if missing == judged and first is not None:
         return None, why
     return Truth(inputs=replace(inputs, judged=finite), reference=reference, eager=computed), why
 
@@ -118,7 +118,6 @@ def fewest(truths: Sequence[Truth]) -> list[Truth]:
 
 
 def finite_rows(outputs: Arrays) -> NDArray[np.bool_]:
-    """Return of which rows every output is finite, ``(rows,)``."""
     """Return which rows are finite in every output, ``(rows,)``."""
     rows = [np.isfinite(values).reshape(len(values), -1).all(axis=1) for values in outputs.values()]
     return np.asarray(np.logical_and.reduce(rows))

@@ -83,6 +83,8 @@ def compare_outputs(
     graph = {name: values[judged] if len(values) == len(judged) else values for name, values in outputs.items()}
     eagers = {name: values[judged] for name, values in truth.eager.items()}
     references = {name: values[judged] for name, values in truth.reference.items()}
+    if not judged.any():
+        return [_nothing(name, truth) for name in references]
     found = []
     for name, expected in references.items():
         candidate, eager = graph[name], eagers[name]
@@ -97,7 +99,8 @@ def compare_outputs(
                 decision = decision_parity(candidate, expected, allowed_error=numeric.row_bound)
                 if exact and not decision.passed:
                     faults.append(f"{decision.flips_beyond_margin} of {decision.rows} decisions differ")
-            empty = _emptiness(name, eager, expected, allowed_error=numeric.max_bound) if must_vary else None
+            if must_vary:
+                empty = _missing(truth) or _emptiness(name, eager, expected, allowed_error=numeric.max_bound)
         verdict: Verdict = "fail" if faults else "unproven" if empty else "pass"
         finite = numeric.fault is None
         found.append(
@@ -121,6 +124,33 @@ def compare_outputs(
             )
         )
     return found
+
+
+def _nothing(output: str, truth: Truth) -> Comparison:
+    """Return the comparison of no rows at all."""
+    return Comparison(
+        input_set=truth.inputs.name,
+        batch_size=min(truth.inputs.batch_size, len(truth.inputs.judged)),
+        rows=0,
+        output=output,
+        rmse=None,
+        rmse_bound=None,
+        max_error=None,
+        max_bound=None,
+        flips=None,
+        flips_beyond_margin=None,
+        unflippable_share=None,
+        flip_rate_upper_95=None,
+        verdict="unproven",
+        reason=_missing(truth),
+    )
+
+
+def _missing(truth: Truth) -> str | None:
+    """Return how many samples there is no reference for, as PyTorch itself gives no finite outputs, if any."""
+    judged = truth.inputs.judged
+    missing = len(judged) - int(judged.sum())
+    return f"PyTorch itself gives no finite outputs for {missing} of {len(judged)} rows" if missing else None
 
 
 def _emptiness(name: str, eager: NDArray[Any], reference: NDArray[np.float64], *, allowed_error: float) -> str | None:
