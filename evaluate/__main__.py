@@ -7,10 +7,12 @@ from typing import Annotated
 import tyro
 
 from evaluate.commands.accuracy import Accuracy, run_accuracy
+from evaluate.commands.alarms import Alarms, run_alarms
 from evaluate.commands.bench import Bench, run_bench
 from evaluate.commands.blame import BlameGraph, run_blame
 from evaluate.commands.faults import Faults, run_faults
 from evaluate.commands.parity import Parity, run_parity
+from evaluate.commands.report import Report, run_report
 from evaluate.commands.targets import TargetError
 from evaluate.commands.zoo import Zoo, run_zoo
 
@@ -24,14 +26,16 @@ Command = (
     | Annotated[Accuracy, tyro.conf.subcommand("accuracy")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]
     | Annotated[BlameGraph, tyro.conf.subcommand("blame")]
+    | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Faults, tyro.conf.subcommand("faults")]
     | Annotated[Zoo, tyro.conf.subcommand("zoo")]
+    | Annotated[Alarms, tyro.conf.subcommand("alarms")]
 )
 
 
 def main(args: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    command: Parity | Accuracy | Bench | BlameGraph | Faults | Zoo = tyro.cli(
+    command: Parity | Accuracy | Bench | BlameGraph | Report | Faults | Zoo | Alarms = tyro.cli(
         Command, prog="python -m evaluate", args=args
     )
     from evaluate.accuracy.trouble import AccuracyError
@@ -57,15 +61,20 @@ def main(args: list[str] | None = None) -> int:
             return run_bench(command)
         if isinstance(command, BlameGraph):
             return run_blame(command)
+        if isinstance(command, Report):
+            return run_report(command)
+        from evaluate.alarms.result import AlarmsError
         from evaluate.faults.case import FaultsError
         from evaluate.zoo.run import ZooError
 
         try:
+            if isinstance(command, Alarms):
+                return run_alarms(command)
             return run_faults(command) if isinstance(command, Faults) else run_zoo(command)
-        except (FaultsError, ZooError) as error:
+        except (AlarmsError, FaultsError, ZooError) as error:
             raise CommandError(str(error)) from error
     except KeyboardInterrupt:
-        goes_on = isinstance(command, Faults | Zoo)
+        goes_on = isinstance(command, Alarms | Faults | Zoo)
         kept = "what is done is kept, and the same command goes on from there" if goes_on else "nothing was written"
         print(f"stopped; {kept}", file=sys.stderr)
         return 130

@@ -1,0 +1,96 @@
+"""Bundles beside each other: what each is worth in a line, and how it does against the first on the same samples."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from evaluate.certificate import Comparison, Verdict
+from evaluate.reduced import PairedDrop, paired_drop
+from evaluate.report.findings import Findings
+
+_GRAPHS = frozenset({"onnx", "torchscript", "exported-program"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """One bundle against the first.
+
+    Attributes:
+        drop: Accuracy that is lost beside the first on the same rows; negative where it is gained.
+        why_not: Why there is none.
+    """
+
+    drop: PairedDrop | None
+    why_not: str | None
+
+
+def state_of(found: Findings) -> Verdict:
+    """Return the verdict on a bundle as a whole: it passes only if all of its graphs were judged, and pass."""
+    certificate = found.certificate
+    verdicts = {graph.verdict for graph in certificate.graphs}
+    if "fail" in verdicts or not all(check.passed for check in certificate.checks):
+        return "fail"
+    return "pass" if certificate.passed and verdicts == {"pass"} and not not_judged(found) else "unproven"
+
+
+def not_judged(found: Findings) -> tuple[str, ...]:
+    """Return the graphs of a bundle that its certificate says nothing of."""
+    judged = {graph.graph for graph in found.certificate.graphs}
+    return tuple(file.path for file in found.manifest.files if file.format in _GRAPHS and file.path not in judged)
+
+
+def beside_first(all_found: tuple[Findings, ...]) -> tuple[Beside, ...]:
+    """Compare every bundle but the first with the first."""
+    return tuple(_beside(all_found[0], other) for other in all_found[1:])
+
+
+def _beside(first: Findings, other: Findings) -> Beside:
+    one, two = first.sampled, other.sampled
+    if one is None or two is None or one.right is None or two.right is None:
+        return Beside(drop=None, why_not="accuracy was not measured of both")
+    if first.manifest.labels != other.manifest.labels:
+        return Beside(drop=None, why_not="the classes are others")
+    same_data = first.manifest.provenance.dataset_sha256 == other.manifest.provenance.dataset_sha256
+    same_rows = one.inputs_sha256 == two.inputs_sha256 or (
+        not one.carried and not two.carried and (one.named or same_data)
+    )
+    if not (same_rows and np.array_equal(one.truth, two.truth)):
+        return Beside(drop=None, why_not="the samples are others")
+    return Beside(drop=paired_drop(one.right, two.right), why_not=None)
+
+
+def share_of_bound(comparison: Comparison) -> float | None:
+    """Return the greater error as a share of what it may be, at most 1 passes; None where nothing bounds it."""
+    pairs = ((comparison.rmse, comparison.rmse_bound), (comparison.max_error, comparison.max_bound))
+    shares = [
+        0.0 if error == 0 else error / bound if bound else float("inf")
+        for error, bound in pairs
+        if error is not None and bound is not None
+    ]
+    shares += [] if comparison.apart_ratio is None else [comparison.apart_ratio]
+    return max(shares) if shares else None
+
+
+def worst_share(found: Findings) -> float | None:
+    """Return the greatest share of its bound that any error of a bundle's full-precision graphs takes up."""
+    shares = (share_of_bound(one) for graph in found.certificate.graphs for one in graph.comparisons)
+    return max((share for share in shares if share is not None), default=None)
+
+
+def document_of(all_found: tuple[Findings, ...]) -> dict[str, object]:
+    """Return what was found as it goes into a JSON file: all figures, without pictures."""
+    bundles = [
+        {
+            "name": found.manifest.name,
+            "sha256": found.manifest.sha256,
+            "parity": state_of(found),
+            "certificate_stored": found.stored,
+            "certificate": found.certificate,
+            "accuracy": found.accuracy,
+            "blame": found.blame,
+            "bench": found.bench,
+            "left_out": found.left_out,
+        }
+        for found in all_found
+    ]
+    return {"bundles": bundles, "against_first": beside_first(all_found)}
