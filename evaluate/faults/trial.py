@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from evaluate.faults.rules import OURS, RULES
 from evaluate.inputs import Arrays
+from evaluate.ratios import worst_ratio
 from evaluate.runners import Candidate
 from evaluate.truth import Truth
 from evaluate.verdicts import judge_graph
@@ -59,18 +60,12 @@ def try_candidate(candidate: Candidate, truths: list[Truth], *, task: Task) -> T
     outputs = _by_set(recording.batches if recording else [], truths)
     found = [_objections(values, truth) for values, truth in zip(outputs, truths, strict=True)]
     first = {c.verdict for c in verdict.comparisons if c.input_set == truths[0].inputs.name}
-    ratios = [
-        error / bound
-        for c in verdict.comparisons
-        for error, bound in ((c.rmse, c.rmse_bound), (c.max_error, c.max_bound))
-        if error is not None and bound
-    ]
     ours = verdict.verdict != "pass"
     return Trial(
         rejects={OURS: ours} | {rule.name: any(objects[rule.name] for objects in found) for rule in RULES},
         rejects_samples={OURS: first != {"pass"}} | found[0],
         reason=verdict.reason,
-        ratio=max(ratios, default=None) if all(c.rmse is not None for c in verdict.comparisons) else None,
+        ratio=worst_ratio(verdict.comparisons),
         outputs=outputs,
     )
 
