@@ -19,6 +19,11 @@ _FEW_OUTPUTS = 10
 _LEAST_AGAIN = 4
 # a row may cost that much where all 2,080 rows of 64 batches are run
 _EVERY_SIZE_FLOPS = 50e6
+# of one search for the worst inputs, counted as its rows in one precision; and the rows of one step of it
+_SEARCH_FLOPS = 8e9
+_SEARCH_ROWS = 32
+_WALK = 10
+_LEAST_CLIMB = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +40,7 @@ class Plan:
         boundary: Whether rows on the decision boundary are sought.
         unoptimized: Whether ONNX graphs are also run as they were written.
         one_thread: Whether graphs are also run with one thread; on few sets where not every size is run.
+        climb: Steps of the search for the worst inputs, after a walk along gradients; 0 where nothing is sought.
         subject: What the samples are called.
     """
 
@@ -47,6 +53,7 @@ class Plan:
     boundary: bool = True
     unoptimized: bool = True
     one_thread: bool = True
+    climb: int = 16
     subject: str = _NAME
 
 
@@ -58,6 +65,7 @@ QUICK = Plan(
     boundary=False,
     unoptimized=False,
     one_thread=False,
+    climb=0,
 )
 
 
@@ -83,7 +91,16 @@ def plan_of(
         most = min(samples, plan.samples) if quick else samples
     sizes = tuple(size for size in plan.batch_sizes if rows == ROWS or size < ROWS)
     every_size = flops_per_row <= _EVERY_SIZE_FLOPS
-    return replace(plan, samples=most, rows=rows, again=again, batch_sizes=sizes, every_size=every_size)
+    climb = _affordable(_SEARCH_FLOPS / _SEARCH_ROWS, flops_per_row, least=0, most=_WALK + plan.climb) - _WALK
+    return replace(
+        plan,
+        samples=most,
+        rows=rows,
+        again=again,
+        batch_sizes=sizes,
+        every_size=every_size,
+        climb=climb if climb >= _LEAST_CLIMB else 0,
+    )
 
 
 def _affordable(budget: float, flops_per_row: int, *, least: int, most: int) -> int:

@@ -1,0 +1,202 @@
+"""Seek the inputs on which a graph is furthest from the truth and, to be fair, those on which PyTorch itself is."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluate.ascent import walk
+from evaluate.certificate import Search
+from evaluate.domain import Domain, change, domain_of
+from evaluate.eager import Eager
+from evaluate.inputs import Arrays, InputSet, count, first_rows, join
+from evaluate.truth import Truth, finite_rows
+from export.module_runner import run_batches
+from serve.bundle import Manifest
+from serve.parity import MAX_FACTOR, numeric_parity
+from serve.runner import Runner
+
+CLIMBERS = 32
+SOUGHT = "inputs sought for the greatest error"
+_EAGER_ERRORS = (RuntimeError, IndexError, ValueError)
+_NOT_JUDGED = -1.0
+_STARTS = ("samples", "noise", "boundary")
+
+Outputs = dict[str, NDArray[Any]]
+_Run = Callable[[Arrays], Outputs | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Found:
+    """Rows that something is furthest off on, of those that it met."""
+
+    rows: Outputs
+    errors: NDArray[np.float64]
+    before: float
+
+
+class Seeker:
+    """Seeks on one network: for eager at once, for each graph when asked.
+
+    Both begin with the rows already run and those that a walk along eager's gradients meets, climb from the worst of
+    them by the same changes, and try as many rows. So what is found to be bad for a graph stands beside what is as bad
+    as can be for eager, and a right graph is not condemned by rows that were chosen against it alone.
+
+    Args:
+        manifest: The bundle's.
+        eager: Its module.
+        truths: All input sets that were run; the first is that of the samples.
+        generations: How often every climber is changed.
+        seed: Decides what is tried.
+    """
+
+    def __init__(self, manifest: Manifest, eager: Eager, truths: list[Truth], *, generations: int, seed: int) -> None:
+        self._eager = eager
+        self._generations = generations
+        self._seed = seed
+        self._known: dict[bytes, Outputs | None] = {}
+        self._domain: Domain = domain_of(manifest, truths)
+        self._names = tuple(spec.name for spec in manifest.inputs)
+        self._batch_size = min(CLIMBERS, eager.batch_size)
+        self._units = _units(truths[0])
+        self._starts = [truth for truth in truths if truth.inputs.kind in _STARTS]
+        rng = np.random.default_rng(seed)
+        begun = first_rows(self._rows(self._starts[0]), CLIMBERS)
+        images = manifest.preprocessing is not None
+        begun = change(begun, begun, self._domain, rng)
+        self._met = [
+            (rows, self._run64(rows)) for rows in walk(eager.module, begun, self._domain, bytes_too=images, rng=rng)
+        ]
+        self._own = self._seek(self._run_eager, [truth.eager for truth in self._starts])
+
+    @property
+    def tried(self) -> int:
+        """How many rows each search runs that no other set has."""
+        return CLIMBERS * (len(self._met) + self._generations)
+
+    def seek(self, runner: Runner, outputs: Mapping[str, Outputs]) -> tuple[Truth, Search]:
+        """Seek for one graph that is right so far.
+
+        Args:
+            runner: Runs it.
+            outputs: What it gave on the sets already run, by their names.
+
+        Returns:
+            The rows that it is to be judged on, one half the worst for eager and the other the worst for it; and what
+            was gained.
+        """
+        found = self._seek(
+            lambda rows: run_batches(runner, rows, batch_size=self._batch_size),
+            [outputs[truth.inputs.name] for truth in self._starts],
+        )
+        rows = join(self._own.rows, found.rows)
+        eager = self._run_eager(rows)
+        if eager is None:
+            rows = self._own.rows
+            eager = self._eager.run(rows, batch_size=self._batch_size)
+        reference = self._eager.run64(rows)
+        inputs = InputSet(
+            name=SOUGHT,
+            kind="sought",
+            inputs=rows,
+            batch_size=self._batch_size,
+            judged=finite_rows(reference) & finite_rows(eager),
+        )
+        search = Search(
+            rows=self.tried,
+            graph_before=found.before,
+            graph_after=float(found.errors.max()),
+            eager_before=self._own.before,
+            eager_after=float(self._own.errors.max()),
+        )
+        return Truth(inputs=inputs, reference=reference, eager=eager), search
+
+    def _seek(self, run: _Run, known: Sequence[Outputs]) -> _Found:
+        """Climb from the worst rows of all that are known or met, for what runs them."""
+        rng = np.random.default_rng((self._seed, 1))
+        places = [self._rows(truth) for truth in self._starts] + [rows for rows, _ in self._met]
+        errors = [
+            np.where(truth.inputs.judged, self._errors(outputs, truth.reference), _NOT_JUDGED)
+            for truth, outputs in zip(self._starts, known, strict=True)
+        ]
+        before = float(max(own.max() for own in errors))
+        reached = np.concatenate(errors + [self._measure(run, *met) for met in self._met])
+        best = np.argsort(-reached, kind="stable")[:CLIMBERS]
+        reached = reached[best]
+        rows = {name: np.concatenate([place[name] for place in places])[best] for name in self._names}
+        company = self._rows(self._starts[0])
+        for _ in range(self._generations):
+            changed = change(rows, company, self._domain, rng)
+            found = self._measure(run, changed, self._run64(changed))
+            higher = found > reached
+            reached = np.where(higher, found, reached)
+            rows = {
+                name: np.where(higher.reshape(-1, *(1 for _ in values.shape[1:])), changed[name], values)
+                for name, values in rows.items()
+            }
+        return _Found(rows=rows, errors=reached, before=before)
+
+    def _measure(self, run: _Run, rows: Outputs, reference: Outputs | None) -> NDArray[np.float64]:
+        """Return the error of each row, and less than any where PyTorch itself has no finite outputs for it."""
+        none = np.full(count(rows), _NOT_JUDGED)
+        outputs = None if reference is None else run(rows)
+        if reference is None or outputs is None:
+            return none
+        errors = self._errors(outputs, reference)
+        if np.isinf(errors).any():
+            eager = self._run_eager(rows)
+            return none if eager is None else np.where(finite_rows(eager), errors, _NOT_JUDGED)
+        return errors
+
+    def _errors(self, outputs: Arrays, reference: Arrays) -> NDArray[np.float64]:
+        """Return the greatest error of each row in the unit of its output, infinite where there is no number."""
+        rows = len(next(iter(reference.values())))
+        found = np.zeros(rows)
+        for name, unit in self._units.items():
+            values, expected = outputs[name], reference[name]
+            wrong = values != expected if values.dtype.kind in "iu" else np.abs(values.astype(np.float64) - expected)
+            error = wrong.reshape(rows, -1) / unit
+            found = np.maximum(found, np.where(np.isnan(error), np.inf, error).max(axis=1))
+        return np.where(finite_rows(reference), found, _NOT_JUDGED)
+
+    def _run64(self, rows: Outputs) -> Outputs | None:
+        """Run rows in float64, unless another graph has come to the very same ones, as those with eager's bits do."""
+        digest = hashlib.sha256()
+        for values in rows.values():
+            digest.update(values.tobytes())
+        key = digest.digest()
+        if key not in self._known:
+            try:
+                self._known[key] = self._eager.run64(rows)
+            except _EAGER_ERRORS:
+                self._known[key] = None
+        return self._known[key]
+
+    def _run_eager(self, rows: Arrays) -> Outputs | None:
+        try:
+            return self._eager.run(rows, batch_size=self._batch_size)
+        except _EAGER_ERRORS:  # an index, say, that float32 rounds to one past the end
+            return None
+
+    def _rows(self, truth: Truth) -> Outputs:
+        return {name: truth.inputs.inputs[name] for name in self._names}
+
+
+def _units(samples: Truth) -> dict[str, NDArray[np.float64]]:
+    """Return what errors are counted in: eager's own greatest on the samples, of each target of a regression apart.
+
+    Probabilities are left out where there are logits, of which they are made.
+    """
+    units = {}
+    for name, reference in samples.reference.items():
+        if name == "probabilities" and "logits" in samples.reference:
+            continue
+        eager = samples.eager[name]
+        columns = range(reference.shape[1]) if name == "prediction" else None
+        parts = [(eager, reference)] if columns is None else [(eager[:, [c]], reference[:, [c]]) for c in columns]
+        bounds = [numeric_parity(own, eager=own, reference=expected).max_bound for own, expected in parts]
+        units[name] = np.asarray(bounds) / MAX_FACTOR
+    return units
