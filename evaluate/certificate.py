@@ -48,6 +48,7 @@ class Comparison:
         reason: Why not.
         rows_apart: Rows that are judged apart, because PyTorch's own error is far above the other rows' there.
         apart_ratio: Of those, the larger of error / bound; at most 1 passes.
+        slack: How many times as wide as the rule's the bounds are, because the same graph keeps the rule in float64.
     """
 
     input_set: str
@@ -66,6 +67,7 @@ class Comparison:
     reason: str | None
     rows_apart: int = 0
     apart_ratio: float | None = None
+    slack: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+import onnx
 import torch
 from torch import nn
 
+from evaluate.double_graph import DoubleRunner
 from evaluate.torch_threads import OnThreads
 from evaluate.ways import AS_SERVED, Way, graph_files
 from export.first_line import first_line
@@ -41,6 +43,7 @@ class Candidate:
         fault: Why it could not be loaded, or None.
         note: What one should know of how it runs, or None.
         threads: Threads of one run; None where nobody counted them.
+        double: Makes what runs the same graph in float64, however slowly; None where nothing does.
     """
 
     graph: str
@@ -52,6 +55,7 @@ class Candidate:
     fault: str | None = None
     note: str | None = None
     threads: int | None = None
+    double: Callable[[], Runner] | None = None
 
 
 def eager_runner(module: nn.Module, bundle: Bundle) -> ModuleRunner:
@@ -154,6 +158,7 @@ def _onnx(bundle: Bundle, entry: FileEntry, provider: Provider, *, optimized: bo
         runner=runner,
         fault=fault,
         note=CASTS if entry.precision == "float16" and provider == "CPUExecutionProvider" else None,
+        double=None if weights else lambda: DoubleRunner(onnx.load_from_string(bundle.read(entry))),
     )
 
 

@@ -1,6 +1,7 @@
 """The verdict on one graph: every output on every input set, by the rule of its precision."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from evaluate.compare import DecisionParity, decision_parity, vacuity
 from evaluate.independence import Outcome, neighbours_change
 from evaluate.inputs import Arrays, InputSet
 from evaluate.reduced import compare_decisions, judge_outputs, judge_reduced
+from evaluate.rounding import excuse, rounding_note
 from evaluate.runners import RUN_ERRORS, Candidate
 from evaluate.source import HeldOut
 from evaluate.truth import Truth
@@ -52,7 +54,9 @@ def judge_graph(
                 fault = outputs
                 break
             outcomes.append(Outcome(truth=truth, outputs=outputs))
-            comparisons += compare_outputs(outputs, truth, must_vary=index == 0, decisive=decisive, exact=exact)
+            wrong = any(comparison.verdict == "fail" for comparison in comparisons)
+            judged = replace(candidate, double=None) if wrong else candidate  # float64 is slow, and decides no more
+            comparisons += compare_graph(judged, outputs, truth, must_vary=index == 0, decisive=decisive)
     broken = next((c for c in comparisons if c.verdict == "fail"), None)
     broken = broken or next((c for c in comparisons if c.verdict != "pass"), None)
     verdict: Verdict = "fail" if fault else broken.verdict if broken else "pass"
@@ -71,14 +75,33 @@ def judge_graph(
         reason=fault,
         comparisons=tuple(comparisons),
         reduced=reduced,
-        note=candidate.note,
+        note=candidate.note or rounding_note(comparisons),
     )
 
 
-def compare_outputs(
-    outputs: Arrays, truth: Truth, *, must_vary: bool, decisive: str | None, exact: bool = True
+def compare_graph(
+    candidate: Candidate, outputs: Arrays, truth: Truth, *, must_vary: bool, decisive: str | None
 ) -> list[Comparison]:
-    """Compare every output of one graph on one input set; without `exact`, errors are recorded but have no bound."""
+    """Compare every output of one graph on one input set, and tell coarse rounding from a graph that is wrong."""
+    exact = candidate.precision == "float32"
+    compare = partial(compare_outputs, must_vary=must_vary, decisive=decisive, exact=exact)
+    found = compare(outputs, truth)
+    return excuse(found, outputs=outputs, truth=truth, double=candidate.double, compare=compare) if exact else found
+
+
+def compare_outputs(
+    outputs: Arrays, truth: Truth, *, must_vary: bool, decisive: str | None, exact: bool = True, slack: float = 1.0
+) -> list[Comparison]:
+    """Compare every output of one graph on one input set.
+
+    Args:
+        outputs: What the graph gave.
+        truth: What it should have given.
+        must_vary: Whether agreeing must prove something.
+        decisive: The output that decides.
+        exact: Whether errors have a bound; where not, they are recorded.
+        slack: How many times as wide the bounds are.
+    """
     judged = truth.inputs.judged
     graph = {name: values[judged] if len(values) == len(judged) else values for name, values in outputs.items()}
     eagers = {name: values[judged] for name, values in truth.eager.items()}
@@ -89,6 +112,8 @@ def compare_outputs(
     for name, expected in references.items():
         candidate, eager = graph[name], eagers[name]
         numeric = output_parity(name, graph, eager=eagers, reference=references)
+        if slack != 1 and numeric.fault is None and candidate.dtype.kind == "f":
+            numeric = numeric.widened(slack)
         decision: DecisionParity | None = None
         faults = [numeric.fault] if numeric.fault is not None else []
         empty = None
