@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluate.inputs import Arrays, count, take
+from evaluate.inputs import Arrays, take
 from evaluate.source import check_dataset, folder_of, golden_of
 from export.errors import ExportError
 from export.folder_record import recorded_folder
 from export.own_inputs import OwnInputs
-from export.samples import read_samples, read_values
+from export.samples import read_samples
 from serve.bundle import Bundle, BundleError, Manifest
 from train.data import DATASETS, load_dataset
 from train.recipes.registry import find_recipe
@@ -110,13 +110,8 @@ def _named(path: Path, manifest: Manifest) -> Labelled:
             "with --labels or --targets"
         )
     if manifest.task == "regression":
-        found = read_samples(path, inputs, (), most=None)
-        truth = read_values(path, manifest.labels)
-        if len(truth) != count(found.inputs):
-            raise ExportError(
-                f"--samples {path} has {len(truth)} true values, but {count(found.inputs)} rows; give one for each"
-            )
-        return Labelled(inputs=found.inputs, truth=truth, source=f"{len(truth)} samples of {found.name}")
+        found = read_samples(path, inputs, (), targets=manifest.labels, most=None)
+        return Labelled(inputs=found.inputs, truth=found.values, source=f"{len(found.values)} samples of {found.name}")
     found = read_samples(path, inputs, manifest.labels, most=None)
     known = found.class_index >= 0
     if not known.any():

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from export.errors import ExportError
 from export.golden_inputs import CALIBRATION_ROWS, HELD_OUT_ROWS
 from export.own_inputs import OwnInputs
+from export.true_values import true_values
 from serve.batch_source import SourceError, list_files
 from serve.bundle import Feature
 from serve.table import TableError, check_columns, encode_columns, refuse_errors
@@ -33,12 +34,14 @@ class Samples:
         inputs: By input name, ``(rows, …)``, as the graph takes them.
         class_index: True class of each row, -1 where it is not known, ``(rows,)``.
         name: What to call them: the bare name of the folder or file.
+        values: True values of a regression, ``(rows, targets)``; empty where they were not asked for.
         files: Where each row was read from, if that is a file of its own.
     """
 
     inputs: Mapping[str, NDArray[Any]]
     class_index: NDArray[np.int64]
     name: str
+    values: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
     files: tuple[Path, ...] = ()
 
     @property
@@ -51,53 +54,41 @@ class Samples:
         return digest.hexdigest()
 
 
-def read_samples(path: Path, inputs: OwnInputs, labels: tuple[str, ...], *, most: int | None = MAX_ROWS) -> Samples:
+def read_samples(
+    path: Path,
+    inputs: OwnInputs,
+    labels: tuple[str, ...],
+    *,
+    targets: tuple[str, ...] = (),
+    most: int | None = MAX_ROWS,
+) -> Samples:
     """Read samples: at most so many, always the same ones; or all, in their order.
 
+    Args:
+        path: A folder of images, a table, or an .npz with an array per input.
+        inputs: What the network takes.
+        labels: Of the classes; true ones are read where they stand there.
+        targets: Of a regression whose true values are wanted: a column, or array, of that name for each.
+        most: How many rows, at most; None for all.
+
     Raises:
-        ExportError: there are none, or they are not what the network takes.
+        ExportError: there are none, or they are not what the network takes, or have no such values.
     """
     if not path.exists():
         raise ExportError(f"--samples {path} does not exist, but a folder of images, a table or an .npz was expected")
     kind = "images" if inputs.preprocessing else "a table" if inputs.features else "tensors"
     if path.suffix == ".npz" and path.is_file():
-        return _arrays(path, inputs, labels, most)
+        return _arrays(path, inputs, labels, targets, most)
     if inputs.preprocessing is not None and path.is_dir():
+        if targets:
+            raise ExportError(
+                f"--samples {path} has no true values, but a regression is measured against those; give .npz"
+            )
         return _images(path, inputs, labels, most)
     if inputs.features and path.suffix.lower() in {".csv", ".parquet"}:
-        return _table(path, inputs, labels, most)
+        return _table(path, inputs, labels, targets, most)
     other = {"images": "a folder of images, or ", "a table": "a .csv or .parquet file, or ", "tensors": ""}[kind]
     raise ExportError(f"--samples is {path}, but the network takes {kind}; give {other}an .npz with an array per input")
-
-
-def read_values(path: Path, names: Sequence[str]) -> NDArray[np.float64]:
-    """Read the true values of a regression: a column, or array, of that name for each target, ``(rows, targets)``.
-
-    Raises:
-        ExportError: one is not there, or is not a finite number in every row.
-    """
-    if path.suffix == ".npz":
-        columns = {name: values.tolist() for name, values in _load(path).items() if name in names and values.ndim == 1}
-        found = list(columns)
-    elif path.suffix.lower() in {".csv", ".parquet"}:
-        columns, found = _columns(path, names)
-    else:
-        raise ExportError(f"--samples {path} has no true values, but a regression is measured against those; give .npz")
-    absent = [name for name in names if name not in columns]
-    if absent:
-        raise ExportError(
-            f"--samples {path} has no {absent[0]}, but {some_names(found) or 'nothing'}; a regression is measured "
-            "against true values, so give a column, or an array of one dimension, named after each target"
-        )
-    rows = {len(values) for values in columns.values()}
-    if len(rows) > 1:
-        raise ExportError(f"--samples {path} has {sorted(rows)} true values, but as many for each target were expected")
-    try:
-        values, errors = encode_columns(columns, [Feature(name=name) for name in names])
-        refuse_errors(errors)
-    except TableError as error:
-        raise ExportError(f"--samples {path}: {error}") from error
-    return values.astype(np.float64)
 
 
 def _images(folder: Path, inputs: OwnInputs, labels: tuple[str, ...], most: int | None) -> Samples:
@@ -133,8 +124,10 @@ def _images(folder: Path, inputs: OwnInputs, labels: tuple[str, ...], most: int 
     )
 
 
-def _table(path: Path, inputs: OwnInputs, labels: tuple[str, ...], most: int | None) -> Samples:
-    columns, names = _columns(path, [*(feature.name for feature in inputs.features), LABEL])
+def _table(
+    path: Path, inputs: OwnInputs, labels: tuple[str, ...], targets: tuple[str, ...], most: int | None
+) -> Samples:
+    columns, names = _columns(path, [*(feature.name for feature in inputs.features), LABEL, *targets])
     try:
         check_columns(names, inputs.features)
         values, errors = encode_columns(columns, inputs.features)
@@ -144,10 +137,14 @@ def _table(path: Path, inputs: OwnInputs, labels: tuple[str, ...], most: int | N
     if not len(values):
         raise ExportError(f"--samples {path} has no rows, but at least one was expected")
     _check_finite(path, inputs.specs[0].name, values, inputs.features)
-    return _chosen({inputs.specs[0].name: values}, _classes(columns.get(LABEL), len(values), labels), path.stem, most)
+    truth = true_values(path, columns, targets, rows=len(values), found=names)
+    classes = _classes(columns.get(LABEL), len(values), labels)
+    return _chosen({inputs.specs[0].name: values}, classes, truth, path.stem, most)
 
 
-def _arrays(path: Path, inputs: OwnInputs, labels: tuple[str, ...], most: int | None) -> Samples:
+def _arrays(
+    path: Path, inputs: OwnInputs, labels: tuple[str, ...], targets: tuple[str, ...], most: int | None
+) -> Samples:
     arrays = _load(path)
     found = {}
     for spec in inputs.specs:
@@ -168,7 +165,10 @@ def _arrays(path: Path, inputs: OwnInputs, labels: tuple[str, ...], most: int | 
     if len(rows) != 1 or not rows - {0}:
         raise ExportError(f"--samples {path} has {sorted(rows)} rows, but all inputs must have the same, at least one")
     given = arrays[LABEL].tolist() if LABEL in arrays else None
-    return _chosen(found, _classes(given, rows.pop(), labels), path.stem, most)
+    count = rows.pop()
+    lists = {name: values.tolist() for name, values in arrays.items() if name in targets and values.ndim == 1}
+    truth = true_values(path, lists, targets, rows=count, found=list(lists))
+    return _chosen(found, _classes(given, count, labels), truth, path.stem, most)
 
 
 def _check_finite(path: Path, name: str, values: NDArray[Any], features: tuple[Feature, ...]) -> None:
@@ -226,12 +226,19 @@ def _classes(given: Sequence[object] | None, rows: int, labels: tuple[str, ...])
     return np.asarray([known[str(value)] for value in given], dtype=np.int64)
 
 
-def _chosen(inputs: Mapping[str, NDArray[Any]], class_index: NDArray[np.int64], name: str, most: int | None) -> Samples:
+def _chosen(
+    inputs: Mapping[str, NDArray[Any]],
+    class_index: NDArray[np.int64],
+    values: NDArray[np.float64],
+    name: str,
+    most: int | None,
+) -> Samples:
     rows = _choose(len(class_index), most)
     return Samples(
-        inputs={key: np.ascontiguousarray(values[rows]) for key, values in inputs.items()},
+        inputs={key: np.ascontiguousarray(array[rows]) for key, array in inputs.items()},
         class_index=class_index[rows],
         name=name,
+        values=values[rows],
     )
 
 

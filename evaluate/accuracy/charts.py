@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from evaluate.accuracy.corruptions import CORRUPTIONS
-from evaluate.accuracy.record import Accuracy, GraphAccuracy, Robustness, SpoiltAccuracy
+from evaluate.accuracy.record import Accuracy, GraphAccuracy
 from evaluate.accuracy.robustness import CLEAN
 from evaluate.accuracy.run import Outcomes
+from evaluate.accuracy.spoilt import Robustness, SpoiltAccuracy
 from evaluate.accuracy.table import shown_graph
 from evaluate.tables import short
 from train.pictures.confusion import draw_confusion

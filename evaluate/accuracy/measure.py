@@ -10,10 +10,11 @@ from torch import nn
 from evaluate.accuracy.classes import batch_mean, score_classes, top_k
 from evaluate.accuracy.errors import measure_errors
 from evaluate.accuracy.probabilities import auc_statistic, confidences, put_together, score_statistic
-from evaluate.accuracy.record import Accuracy, Estimate, GraphAccuracy, Probabilities, Robustness
+from evaluate.accuracy.record import Accuracy, Estimate, GraphAccuracy, Probabilities
 from evaluate.accuracy.resample import RESAMPLES, Statistic, estimate_all
 from evaluate.accuracy.robustness import Subject, measure_robustness
 from evaluate.accuracy.run import Outcome, Outcomes, check_request, run_samples
+from evaluate.accuracy.spoilt import Robustness
 from evaluate.compare import decision_margin, interval
 from evaluate.reduced import paired_drop
 from export.factory import Factory
@@ -117,7 +118,7 @@ def _robustness(outcomes: Outcomes, *, seed: int, on_step: Callable[[str], None]
         Subject(
             graph=outcome.graph,
             provider=outcome.provider,
-            runner=outcome.runner,
+            runner=outcome.load(),
             decided=np.where(outcome.finite, decide(outcome.outputs["logits"]), -1),
         )
         for outcome in outcomes.all

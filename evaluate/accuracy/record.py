@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from evaluate.reduced import PairedDrop
+from evaluate.accuracy.ran import Ran, Right
+from evaluate.accuracy.spoilt import Robustness
 
 Interval = tuple[float, float]
 
@@ -96,21 +97,14 @@ class Probabilities:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GraphAccuracy:
+class GraphAccuracy(Right):
     """How often one graph is right, and in what it errs.
 
     Attributes:
-        graph: File name, or ``eager``.
-        provider: What ran it.
-        rows: Samples, each counted once.
-        correct: How many got their true label; one whose logits are not finite did not.
-        top1_accuracy: correct / rows.
-        interval_95: Clopper-Pearson interval of the accuracy.
         unlike_eager: Samples that got another label than eager's float32 gives; None for eager itself.
         unlike_within_error: Those where the reference's margin is below twice the error that parity allows.
         duration_s: Seconds for all rows.
         size_bytes: Size of the graph's file; of eager, of its weights.
-        drop: Beside eager, how much accuracy is lost on the same rows; None for eager itself.
         batch_mean_accuracy: Mean of the accuracies of batches, the short last one counting like a full one; None where
             it was not asked for.
         top_k: None for two classes.
@@ -121,17 +115,10 @@ class GraphAccuracy:
         probabilities: None where an output is not finite.
     """
 
-    graph: str
-    provider: str
-    rows: int
-    correct: int
-    top1_accuracy: float
-    interval_95: Interval
     unlike_eager: int | None
     unlike_within_error: int | None
     duration_s: float
     size_bytes: int
-    drop: PairedDrop | None
     batch_mean_accuracy: float | None
     top_k: TopK | None
     macro: MacroScores
@@ -170,13 +157,10 @@ class TargetErrors:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GraphErrors:
+class GraphErrors(Ran):
     """How far one graph's predictions are from the true values: of all targets together, and of each.
 
     Attributes:
-        graph: File name, or ``eager``.
-        provider: What ran it.
-        rows: Samples, each counted once.
         mean_absolute_error: Mean of |prediction - target|.
         root_mean_squared_error: Root of the mean square.
         max_absolute_error: The greatest.
@@ -186,9 +170,6 @@ class GraphErrors:
         targets: An entry for each target.
     """
 
-    graph: str
-    provider: str
-    rows: int
     mean_absolute_error: float
     root_mean_squared_error: float
     max_absolute_error: float
@@ -196,52 +177,6 @@ class GraphErrors:
     duration_s: float
     size_bytes: int
     targets: tuple[TargetErrors, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpoiltAccuracy:
-    """How often one graph is right on spoilt images.
-
-    Attributes:
-        kind: How they were spoilt; ``clean`` for not at all.
-        strength: How much; 0 for clean.
-        unit: What the strength is.
-        graph: File name, or ``eager``.
-        provider: What ran it.
-        rows: Images.
-        correct: How many got their true label.
-        top1_accuracy: correct / rows.
-        interval_95: Exact interval.
-        drop: How much accuracy is lost beside the same graph on the same images unspoilt; None for clean.
-    """
-
-    kind: str
-    strength: float
-    unit: str
-    graph: str
-    provider: str
-    rows: int
-    correct: int
-    top1_accuracy: float
-    interval_95: Interval
-    drop: PairedDrop | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Robustness:
-    """Accuracy on spoilt images.
-
-    Attributes:
-        source: Which images, for people.
-        rows: How many.
-        seed: Decides which, the noise, and which way each is turned.
-        settings: Clean first, then each kind by strength, and in each the graphs.
-    """
-
-    source: str
-    rows: int
-    seed: int
-    settings: tuple[SpoiltAccuracy, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

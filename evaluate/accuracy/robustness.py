@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from evaluate.accuracy.corruptions import CORRUPTIONS, Corruption
-from evaluate.accuracy.record import Robustness, SpoiltAccuracy
+from evaluate.accuracy.spoilt import Robustness, SpoiltAccuracy
 from evaluate.compare import interval
 from evaluate.inputs import count
 from evaluate.labelled import Labelled

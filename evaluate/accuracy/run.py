@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from torch import nn
 from evaluate.accuracy.trouble import AccuracyError
 from evaluate.eager import checked_eager
 from evaluate.labelled import Labelled, labelled_samples
-from evaluate.runners import RUN_ERRORS, candidates, weights_bytes
+from evaluate.runners import RUN_ERRORS, Candidate, all_candidates, weights_bytes
 from export.factory import Factory
+from export.first_line import last_line
 from export.module_runner import run_batches
 from serve.bundle import Bundle, BundleError, Manifest
 from serve.decisions import decide
@@ -26,14 +28,23 @@ EAGER = "eager"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Outcome:
-    """What one graph made of all samples: its outputs by name, ``(rows, …)``, and in how many seconds."""
+    """What one graph made of all samples.
+
+    Attributes:
+        graph: File name, or ``eager``.
+        provider: What ran it.
+        size_bytes: Size of its file; of eager, of its weights.
+        outputs: By name, ``(rows, …)``.
+        duration_s: Seconds for all rows.
+        load: Returns what ran it; anew, since no two graphs of a large network are held at once.
+    """
 
     graph: str
     provider: str
     size_bytes: int
-    runner: Runner
     outputs: dict[str, NDArray[Any]]
     duration_s: float
+    load: Callable[[], Runner]
 
     @property
     def finite(self) -> NDArray[np.bool_]:
@@ -110,7 +121,7 @@ def run_samples(
     kept = {decisive} if manifest.task == "regression" else {decisive, "probabilities"}
     eager = checked_eager(bundle, factory=factory, module=module)
 
-    def run(graph: str, where: str, size_bytes: int, runner: Runner) -> Outcome:
+    def run(graph: str, where: str, size_bytes: int, runner: Runner, load: Callable[[], Runner]) -> Outcome:
         on_step(f"running the samples through {graph}, {where}")
         start = time.perf_counter()
         outputs = run_batches(runner, inputs, batch_size=eager.batch_size)
@@ -118,21 +129,22 @@ def run_samples(
             graph=graph,
             provider=where,
             size_bytes=size_bytes,
-            runner=runner,
             outputs={name: values for name, values in outputs.items() if name in kept},
             duration_s=time.perf_counter() - start,
+            load=load,
         )
 
-    outcomes = [run(EAGER, "torch CPU", weights_bytes(bundle), eager.single)]
-    for candidate in candidates(bundle, provider=provider, graphs=graphs or None):
-        if candidate.runner is None:
-            raise BundleError(f"{candidate.graph} cannot be run: {candidate.fault}")
+    outcomes = [run(EAGER, "torch CPU", weights_bytes(bundle), eager.single, lambda: eager.single)]
+    for candidate in all_candidates(bundle, provider=provider, graphs=graphs or None):
+        name, where = candidate.graph, candidate.provider
+        load = partial(_load, bundle, name, where, provider)
         try:
-            outcomes.append(run(candidate.graph, candidate.provider, candidate.size_bytes, candidate.runner))
+            outcomes.append(run(name, where, candidate.size_bytes, _runner_of(candidate), load))
         except RUN_ERRORS as error:
             raise BundleError(
-                f"{candidate.graph} fails on {candidate.provider}: {error}; see evaluate parity"
+                f"{name} fails on {where} ({last_line(error)}); see `python -m evaluate parity`"
             ) from error
+        del candidate
     reference = None
     if decisive == "logits" and any(
         (decide(o.outputs[decisive]) != decide(outcomes[0].outputs[decisive])).any() for o in outcomes
@@ -146,3 +158,14 @@ def run_samples(
         reference=reference,
         batch_size=eager.batch_size,
     )
+
+
+def _runner_of(candidate: Candidate) -> Runner:
+    if candidate.runner is None:
+        raise BundleError(f"{candidate.graph} cannot be run: {candidate.fault}")
+    return candidate.runner
+
+
+def _load(bundle: Bundle, graph: str, where: str, provider: Choice) -> Runner:
+    found = all_candidates(bundle, provider=provider, graphs=(graph,))
+    return _runner_of(next(candidate for candidate in found if candidate.provider == where))

@@ -6,10 +6,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from evaluate.accuracy.cells import between, new_table, number, on_line, percent, points, share
 from evaluate.accuracy.probabilities import BINS
-from evaluate.accuracy.record import Accuracy, Estimate, GraphAccuracy, Interval, Robustness
+from evaluate.accuracy.record import Accuracy, GraphAccuracy
 from evaluate.accuracy.robustness import CLEAN
-from evaluate.reduced import PairedDrop
+from evaluate.accuracy.spoilt import Robustness
 from evaluate.tables import short, size
 
 MOST_CLASSES = 20  # of which the scores are printed
@@ -61,7 +62,7 @@ def print_accuracy(accuracy: Accuracy, console: Console) -> None:
 
 
 def _graphs(accuracy: Accuracy) -> Table:
-    table = _table("graph", "provider")
+    table = new_table("graph", "provider")
     mean = () if accuracy.batch_size is None else (f"mean of batches\nof {accuracy.batch_size}",)
     for column in ("size", "top-1", *mean, "unlike\neager's", "of these\nby chance", "points lost", "seconds"):
         table.add_column(column, justify="right")
@@ -70,11 +71,11 @@ def _graphs(accuracy: Accuracy) -> Table:
             row.graph,
             short(row.provider),
             size(row.size_bytes),
-            _percent(row.top1_accuracy, row.interval_95),
+            percent(row.top1_accuracy, row.interval_95),
             *(() if row.batch_mean_accuracy is None else (f"{100 * row.batch_mean_accuracy:.2f} %",)),
             "" if row.unlike_eager is None else str(row.unlike_eager),
             "" if row.unlike_within_error is None else str(row.unlike_within_error),
-            "" if row.drop is None else _points(row.drop).replace(" (", "\n").removesuffix(")"),
+            "" if row.drop is None else points(row.drop).replace(" (", "\n").removesuffix(")"),
             f"{row.duration_s:.2f}",
         )
     return table
@@ -83,7 +84,7 @@ def _graphs(accuracy: Accuracy) -> Table:
 def _figures(accuracy: Accuracy) -> Table:
     top = accuracy.graphs[0].top_k
     binary = any(graph.probabilities and graph.probabilities.roc_auc for graph in accuracy.graphs)
-    table = _table("graph")
+    table = new_table("graph")
     for column in (
         *(() if top is None else (f"top-{top.k}",)),
         "mean F1",
@@ -95,19 +96,19 @@ def _figures(accuracy: Accuracy) -> Table:
     ):
         table.add_column(column, justify="right")
     for graph in accuracy.graphs:
-        cells = [] if graph.top_k is None else [_percent(graph.top_k.accuracy, graph.top_k.interval_95)]
-        cells.append(_share(graph.macro.f1))
+        cells = [] if graph.top_k is None else [percent(graph.top_k.accuracy, graph.top_k.interval_95)]
+        cells.append(share(graph.macro.f1))
         found = graph.probabilities
         if found is not None:
-            cells += [_share(found.expected_calibration_error), f"{100 * found.if_calibrated_95:.2f} %"]
-            cells += [_number(found.brier), _number(found.log_loss)]
-            cells += [] if found.roc_auc is None else [_number(found.roc_auc)]
+            cells += [share(found.expected_calibration_error), f"{100 * found.if_calibrated_95:.2f} %"]
+            cells += [number(found.brier), number(found.log_loss)]
+            cells += [] if found.roc_auc is None else [number(found.roc_auc)]
         table.add_row(graph.graph, *cells)
     return table
 
 
 def _classes(graph: GraphAccuracy) -> Table:
-    table = _table("class")
+    table = new_table("class")
     for column in ("samples", "predicted", "precision, %", "recall, %", "F1, %"):
         table.add_column(column, justify="right")
     table.add_column("most often taken for")
@@ -120,12 +121,12 @@ def _classes(graph: GraphAccuracy) -> Table:
             escape(found.label),
             str(found.support),
             str(found.predicted),
-            *map(_on_line, (found.precision, found.recall, found.f1)),
+            *map(on_line, (found.precision, found.recall, found.f1)),
             _mistaken(graph, place),
         )
     table.add_section()
     macro = graph.macro
-    means = map(_on_line, (macro.precision, macro.recall, macro.f1))
+    means = map(on_line, (macro.precision, macro.recall, macro.f1))
     table.add_row("mean of classes", str(graph.rows), str(graph.rows - graph.not_finite), *means)
     return table
 
@@ -139,7 +140,7 @@ def _mistaken(graph: GraphAccuracy, place: int) -> str:
 
 
 def _confusion(graph: GraphAccuracy) -> Table:
-    table = _table("")
+    table = new_table("")
     for index in range(len(graph.classes)):
         table.add_column(str(index), justify="right")
     for index, (found, row) in enumerate(zip(graph.classes, graph.confusion, strict=True)):
@@ -150,7 +151,7 @@ def _confusion(graph: GraphAccuracy) -> Table:
 
 
 def _reliability(graph: GraphAccuracy) -> Table:
-    table = _table("probability of\nthe predicted class")
+    table = new_table("probability of\nthe predicted class")
     for column in ("samples", "mean\nprobability", "share right", "95 % interval"):
         table.add_column(column, justify="right")
     for found in () if graph.probabilities is None else graph.probabilities.bins:
@@ -169,7 +170,7 @@ def _reliability(graph: GraphAccuracy) -> Table:
 
 
 def _robustness(robustness: Robustness) -> Table:
-    table = _table("spoilt by", "strength", "graph", "provider")
+    table = new_table("spoilt by", "strength", "graph", "provider")
     for column in ("top-1", "95 % interval", "points lost to clean"):
         table.add_column(column, justify="right")
     kind = ""
@@ -186,14 +187,14 @@ def _robustness(robustness: Robustness) -> Table:
                 short(row.provider),
                 f"{100 * row.top1_accuracy:.2f} %",
                 f"{100 * low:.2f} to {100 * high:.2f} %",
-                "" if row.drop is None else _points(row.drop),
+                "" if row.drop is None else points(row.drop),
             )
             kind = key[0]
     return table
 
 
 def _regressions(accuracy: Accuracy) -> Table:
-    table = _table("graph", "provider")
+    table = new_table("graph", "provider")
     for column in ("rows", "size", "max difference\nto eager", "seconds"):
         table.add_column(column, justify="right")
     for row in accuracy.errors:
@@ -210,7 +211,7 @@ def _regressions(accuracy: Accuracy) -> Table:
 
 
 def _targets(accuracy: Accuracy) -> Table:
-    table = _table("graph", "target")
+    table = new_table("graph", "target")
     for column in ("mean |error|", "rms error", "R2", "max |error|", "further samples\nbeyond it, at most"):
         table.add_column(column, justify="right")
     for errors in accuracy.errors:
@@ -218,52 +219,11 @@ def _targets(accuracy: Accuracy) -> Table:
             table.add_row(
                 "" if index else errors.graph,
                 escape(target.target),
-                _between(f"{target.mean_absolute_error:.6g}", target.mean_absolute_error_95, ".4g"),
-                _between(f"{target.root_mean_squared_error:.6g}", target.root_mean_squared_error_95, ".4g"),
-                "-" if target.r2 is None else _between(f"{target.r2:.4f}", target.r2_95, ".4f"),
+                between(f"{target.mean_absolute_error:.6g}", target.mean_absolute_error_95, ".4g"),
+                between(f"{target.root_mean_squared_error:.6g}", target.root_mean_squared_error_95, ".4g"),
+                "-" if target.r2 is None else between(f"{target.r2:.4f}", target.r2_95, ".4f"),
                 f"{target.max_absolute_error:.6g}",
                 f"{100 * target.beyond_max_upper_95:.2f} %",
                 end_section=index == len(errors.targets) - 1 and index > 0,
             )
     return table
-
-
-def _table(*columns: str) -> Table:
-    table = Table()
-    for column in columns:
-        table.add_column(column)
-    return table
-
-
-def _between(value: str, interval: Interval | None, shape: str) -> str:
-    return value if interval is None else f"{value}\n{interval[0]:{shape}} to {interval[1]:{shape}}"
-
-
-def _percent(value: float, interval: Interval | None) -> str:
-    if interval is None:
-        return f"{100 * value:.2f} %"
-    return f"{100 * value:.2f} %\n{100 * interval[0]:.2f} to {100 * interval[1]:.2f}"
-
-
-def _share(estimate: Estimate) -> str:
-    return "-" if estimate.value is None else _percent(estimate.value, estimate.interval_95)
-
-
-def _on_line(estimate: Estimate) -> str:
-    if estimate.value is None or estimate.interval_95 is None:
-        return "-"
-    low, high = estimate.interval_95
-    return f"{100 * estimate.value:.1f} ({100 * low:.1f} to {100 * high:.1f})"
-
-
-def _number(estimate: Estimate) -> str:
-    if estimate.value is None:
-        return "-"
-    if estimate.interval_95 is None:
-        return f"{estimate.value:.4f}"
-    return f"{estimate.value:.4f}\n{estimate.interval_95[0]:.3f} to {estimate.interval_95[1]:.3f}"
-
-
-def _points(drop: PairedDrop) -> str:
-    low, high = drop.interval_95
-    return f"{100 * drop.drop:.2f} ({100 * low:.2f} to {100 * high:.2f})"

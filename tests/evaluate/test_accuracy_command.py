@@ -1,5 +1,6 @@
 """``python -m evaluate accuracy`` as a user types it: figures, tables, pictures, and what it refuses."""
 
+import gc
 import json
 import struct
 from collections.abc import Callable
@@ -11,7 +12,9 @@ import pytest
 import torch
 from altered import replace_file
 from onnx import numpy_helper
+from own_bundles import trained
 from PIL import Image
+from sklearn.datasets import load_digits
 from sklearn.metrics import f1_score, log_loss
 from torch import nn
 
@@ -20,7 +23,13 @@ from evaluate.accuracy.charts import draw_all
 from evaluate.accuracy.measure import figures_of, measure_accuracy
 from evaluate.accuracy.run import run_samples
 from evaluate.accuracy.trouble import AccuracyError
+from export.factory import load_factory
+from export.own_inputs import InputSettings
+from export.own_model import OwnModel, draft_of_network
+from export.own_outputs import OutputSettings
+from export.write import write_bundle
 from serve.bundle import read_bundle
+from serve.onnx_runner import OnnxRunner
 
 Evaluate = Callable[..., tuple[int, str, str]]
 
@@ -118,6 +127,71 @@ def test_one_graph_alone_and_json_on_stdout(digits_bundle: Path, evaluate: Evalu
     assert [graph["graph"] for graph in json.loads(out)["graphs"]] == ["eager", "graph.onnx"]
     code, out, _ = evaluate("accuracy", str(digits_bundle), "--graph", "eager", "--resamples", "100", "--json", "-")
     assert [graph["graph"] for graph in json.loads(out)["graphs"]] == ["eager"]
+
+
+def test_a_folder_of_images_through_every_graph(digits_bundle: Path, evaluate: Evaluate, tmp_path: Path) -> None:
+    pixels, truth = load_digits(return_X_y=True)
+    for place, (image, digit) in enumerate(zip(pixels[-60:], truth[-60:], strict=True)):
+        (tmp_path / str(digit)).mkdir(exist_ok=True)
+        grey = np.rint(image.reshape(8, 8) * 255 / 16).astype(np.uint8)
+        Image.fromarray(grey).save(tmp_path / str(digit) / f"{place}.png")
+    options = ("--samples", str(tmp_path), "--resamples", "100", "--json", "-")
+    code, out, _ = evaluate("accuracy", str(digits_bundle), *options)
+    assert code == 0
+    found = json.loads(out)
+    assert found["data"] == f"60 labelled samples of {tmp_path.name}"
+    assert [graph["graph"] for graph in found["graphs"]] == ["eager", "graph.onnx", "graph.torchscript.pt"]
+    assert {graph["rows"] for graph in found["graphs"]} == {60}
+    assert found["graphs"][0]["correct"] > 50
+    assert len({graph["correct"] for graph in found["graphs"]}) == 1
+    (tmp_path / "2").rename(tmp_path / "3 as well")
+    code, out, _ = evaluate("accuracy", str(digits_bundle), *options)
+    left = 60 - int((truth[-60:] == 2).sum())
+    assert json.loads(out)["data"].startswith(f"{left} labelled samples of {tmp_path.name}, {60 - left} others without")
+
+
+def test_a_table_through_every_graph(evaluate: Evaluate, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "import torch\n\n\ndef build():\n    return torch.nn.Linear(2, 1)\n", encoding="utf-8"
+    )
+    where = f"{tmp_path / 'net.py'}:build"
+    factory = load_factory(where)
+    own = OwnModel(
+        name="prices",
+        inputs=InputSettings(inputs=("features:float32[2]",), columns=("rooms", "area")),
+        outputs=OutputSettings(targets=("price",)),
+        factory=factory.name,
+        factory_sha256=factory.sha256,
+    )
+    draft, _ = draft_of_network(nn.Linear(2, 1), own)
+    write_bundle(tmp_path / "prices", draft, formats=("onnx", "torchscript", "exported-program"))
+    (tmp_path / "rows.csv").write_text("area,price,rooms\n1,12345678.9,2\n3,12345679.9,4\n", encoding="utf-8")
+    options = ("--trust", "--factory", where, "--samples", str(tmp_path / "rows.csv"), "--json", "-")
+    code, out, _ = evaluate("accuracy", str(tmp_path / "prices"), *options)
+    assert code == 0
+    found = json.loads(out)
+    assert found["data"] == "2 samples of rows"
+    names = ["eager", "graph.onnx", "graph.torchscript.pt", "graph.pt2"]
+    assert sorted(graph["graph"] for graph in found["errors"]) == sorted(names)
+    for graph in found["errors"]:
+        (target,) = graph["targets"]
+        assert target["mean_absolute_error"] == pytest.approx(12345679.4, abs=10), "true values are not rounded"
+
+
+def test_no_two_graphs_are_held_at_once(reduced_bundles: dict[str, Path], tmp_path: Path) -> None:
+    """Of a large network, that would be all of its copies."""
+    held: list[int] = []
+
+    def count(_: str) -> None:
+        gc.collect()
+        held.append(sum(type(thing) is OnnxRunner for thing in gc.get_objects()))
+
+    bundle, network = read_bundle(reduced_bundles["TwoInputs"]), trained("TwoInputs")
+    count("before")
+    outcomes = run_samples(bundle, data_root=tmp_path, module=network, on_step=count)
+    assert len(outcomes.all) == 4
+    assert max(held) - held[0] == 1
+    assert isinstance(outcomes.all[2].load(), OnnxRunner)
 
 
 def test_figures_of_a_binary_classification(spam: tuple[Path, Path, nn.Module], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -110,7 +111,10 @@ def test_torchscript_that_cannot_be_followed(graph: Callable[[], torch.jit.Scrip
 
 
 def test_torchscript_that_cannot_be_loaded(wrong_bundle: Path, evaluate: Evaluate) -> None:
-    replace_file(wrong_bundle, "graph.torchscript.pt", b"nothing of torch's")
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("graph/version", "3")
+    replace_file(wrong_bundle, "graph.torchscript.pt", content.getvalue())
     code, _, err = evaluate("blame", str(wrong_bundle), "--graph", "graph.torchscript.pt")
     assert code == 2
     assert err.startswith("error: graph.torchscript.pt cannot be loaded by torch ")

@@ -160,8 +160,8 @@ def test_values_in_arrays(tmp_path: Path) -> None:
     for arrays, message in (
         ({"y1": y1}, r"has no y2, but y1; a regression is measured against true values, so give a column, or an array"),
         ({"y1": y1, "y2": y2[:, None]}, "has no y2, but y1; a regression"),
-        ({"y1": y1[:-1], "y2": y2}, r"has \[99, 100\] true values, but as many for each target were expected"),
-        ({"y1": y1[:-1], "y2": y2[:-1]}, "has 99 true values, but 100 rows; give one for each"),
+        ({"y1": y1[:-1], "y2": y2}, "has 99 true values of y1, but 100 rows; give one for each"),
+        ({"y1": y1[:-1], "y2": y2[:-1]}, "has 99 true values of y1, but 100 rows; give one for each"),
         (
             {"y1": y1, "y2": np.where(y2 > y2.min(), y2, np.nan)},
             r"row \d+, column 'y2' is empty, but a number was expected",
