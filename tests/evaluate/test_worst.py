@@ -1,0 +1,251 @@
+"""The search for the worst inputs finds what no other set shows, condemns no right graph, and leaves no domain."""
+
+import copy
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from evaluate.ascent import walk
+from evaluate.certificate import Search
+from evaluate.domain import Range, change, domain_of
+from evaluate.eager import Eager
+from evaluate.faults.graphs import GraphMaker, onnx_candidate
+from evaluate.faults.ground import Ground, _manifest, prepare
+from evaluate.faults.subjects import build_module, runner_of, subjects
+from evaluate.inputs import InputSet, count, take
+from evaluate.plan import plan_of
+from evaluate.truth import Truth
+from evaluate.verdicts import compare_outputs
+from evaluate.worst import CLIMBERS, SOUGHT, Seeker
+from export.deployable import to_float64
+from export.module_runner import run_batches
+from serve.runner import Runner
+
+CLIMB = 8
+
+
+class Clip(nn.Module):
+    """Cuts off what is above a limit, and remembers the greatest value that came."""
+
+    def __init__(self, inner: nn.Module, limit: float = float("inf")) -> None:
+        super().__init__()
+        self.inner, self.limit, self.seen = inner, limit, 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Clip one batch."""
+        values = self.inner(x)
+        self.seen = max(self.seen, float(values.detach().max()))
+        return values.clamp(max=self.limit)
+
+
+def eager_of(ground: Ground) -> Eager:
+    module, subject = ground.module, ground.subject
+    return Eager(module=module, single=runner_of(module, subject), double=runner_of(to_float64(module), subject))
+
+
+def sought(ground: Ground, runner: Runner, *, seed: int = 0) -> tuple[Truth, Search, list[str]]:
+    """Seek, and return the verdicts of all sets but that, and then of that."""
+    seeker = Seeker(_manifest(ground.subject), eager_of(ground), ground.truths, generations=CLIMB, seed=seed)
+    outputs = {truth.inputs.name: run(runner, truth.inputs) for truth in ground.truths}
+    truth, search = seeker.seek(runner, outputs)
+    assert search.rows == seeker.tried
+    return truth, search, [verdict(ground, runner, own) for own in (*ground.truths, truth)]
+
+
+def run(runner: Runner, inputs: InputSet) -> dict[str, np.ndarray]:
+    return run_batches(runner, inputs.inputs, batch_size=inputs.batch_size, sizes=inputs.sizes)
+
+
+def verdict(ground: Ground, runner: Runner, truth: Truth) -> str:
+    decisive = "logits" if ground.subject.task == "classification" else None
+    compared = compare_outputs(run(runner, truth.inputs), truth, must_vary=False, decisive=decisive)
+    return "pass" if all(comparison.verdict == "pass" for comparison in compared) else "fail"
+
+
+@pytest.fixture(scope="module")
+def perceptron() -> Ground:
+    return prepare(subjects()["mlp"], scale=1.0, seed=0, quick=True)
+
+
+@pytest.fixture(scope="module")
+def clipped() -> Ground:
+    """A perceptron that clips what only inputs unlike all samples, noise and extremes reach."""
+    subject = subjects()["mlp"]
+    ground = prepare(subject, scale=1.0, seed=0, quick=True)
+    name = next(name for name, part in ground.module.named_modules() if isinstance(part, nn.ReLU))
+    clip = Clip(nn.ReLU())
+    ground.module.set_submodule(name, clip)
+    runner = runner_of(ground.module, subject)
+    for truth in ground.truths:
+        run(runner, truth.inputs)
+    clip.limit = 1.2 * clip.seen
+    return ground
+
+
+def test_only_the_search_finds_a_clip_that_no_other_input_reaches(clipped: Ground) -> None:
+    """As where ReLU6 is exported as ReLU."""
+    wrong = copy.deepcopy(clipped.module)
+    next(part for part in wrong.modules() if isinstance(part, Clip)).limit = float("inf")
+    _, search, verdicts = sought(clipped, runner_of(wrong, clipped.subject))
+    assert verdicts == ["pass"] * len(clipped.truths) + ["fail"]
+    assert search.graph_after > 1000 * search.graph_before
+    assert search.eager_after < 100
+    _, _, right = sought(clipped, runner_of(clipped.module, clipped.subject))
+    assert set(right) == {"pass"}
+
+
+def test_a_right_graph_passes_on_what_was_sought_against_it(perceptron: Ground) -> None:
+    subject = perceptron.subject
+    maker = GraphMaker(perceptron.module, subject, perceptron.samples)
+    for seed in range(3):
+        module = build_module(subject, perceptron.samples, scale=1.0, seed=seed)
+        ground = prepare(subject, scale=1.0, seed=seed, quick=True)
+        candidate = onnx_candidate(maker.make(module), subject)
+        assert candidate.runner is not None
+        truth, search, verdicts = sought(ground, candidate.runner, seed=seed)
+        assert set(verdicts) == {"pass"}
+        assert search.graph_after >= search.graph_before
+        assert search.eager_after > 1.5 * search.eager_before
+        assert truth.inputs.name == SOUGHT
+        assert count(truth.inputs.inputs) == 2 * CLIMBERS
+        assert truth.inputs.judged.all()
+
+
+def test_what_is_sought_for_eager_is_as_bad_for_it_as_what_is_sought_for_its_twin(perceptron: Ground) -> None:
+    """The search is the same for both: a graph with eager's very bits gets nothing that eager has not."""
+    truth, search, _ = sought(perceptron, runner_of(perceptron.module, perceptron.subject))
+    assert (search.graph_before, search.graph_after) == (search.eager_before, search.eager_after)
+    half = {name: values[:CLIMBERS] for name, values in truth.inputs.inputs.items()}
+    assert all(np.array_equal(half[name], values[CLIMBERS:]) for name, values in truth.inputs.inputs.items())
+
+
+def test_a_search_is_the_same_again_with_the_same_seed(perceptron: Ground) -> None:
+    runner = runner_of(perceptron.module, perceptron.subject)
+    (one, first, _), (two, second, _), (_, other, _) = (sought(perceptron, runner, seed=s) for s in (3, 3, 4))
+    assert first == second != other
+    assert np.array_equal(one.inputs.inputs["image"], two.inputs.inputs["image"])
+
+
+class Broken:
+    """Gives NaN where the first pixel is dark."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run one batch."""
+        outputs = self.runner.run(inputs)
+        return {name: np.where(inputs["image"][:, 0, 0] < 3, np.nan, values) for name, values in outputs.items()}
+
+
+def test_a_graph_without_a_number_where_eager_has_one_is_found(perceptron: Ground) -> None:
+    runner = runner_of(perceptron.module, perceptron.subject)
+    bright = [
+        replace(truth, inputs=replace(truth.inputs, judged=truth.inputs.inputs["image"][:, 0, 0, 0] >= 3))
+        for truth in perceptron.truths
+    ]
+    truth, search, _ = sought(replace(perceptron, truths=bright), Broken(runner))
+    assert search.graph_after == np.inf
+    assert verdict(perceptron, Broken(runner), truth) == "fail"
+
+
+def test_rows_without_a_finite_answer_of_eager_count_for_nobody() -> None:
+    subject = subjects()["table"]
+    ground = prepare(subject, scale=1.0, seed=0, quick=True)
+
+    class Root(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.where(x.amax(dim=1, keepdim=True) > 4, x * torch.inf, x)
+
+    ground.module.network = nn.Sequential(Root(), ground.module.network)
+    eager = eager_of(ground)
+    truths = []
+    for truth in ground.truths:
+        computed = eager.run(truth.inputs.inputs)
+        judged = truth.inputs.judged & np.isfinite(computed["prediction"]).all(axis=1)
+        truths.append(
+            Truth(
+                inputs=replace(truth.inputs, judged=judged), reference=eager.run64(truth.inputs.inputs), eager=computed
+            )
+        )
+    truth, search, _ = sought(replace(ground, truths=truths), runner_of(ground.module, subject))
+    assert np.isfinite(search.eager_after)
+    assert np.isfinite(search.graph_after)
+    assert all(np.isfinite(values[truth.inputs.judged]).all() for values in truth.eager.values())
+
+
+@pytest.mark.parametrize("name", ["table", "mlp"])
+def test_nothing_leaves_the_domain(name: str) -> None:
+    subject = subjects()[name]
+    ground = prepare(subject, scale=1.0, seed=1, quick=True)
+    domain = domain_of(_manifest(subject), ground.truths)
+    rng = np.random.default_rng(0)
+    rows = take(ground.samples, slice(0, 64))
+    met = [rows]
+    for _ in range(30):
+        met.append(change(met[-1], rows, domain, rng))
+    met += walk(ground.module, rows, domain, bytes_too=subject.preprocessing is not None, rng=rng)
+    assert len(met) == 41
+    (spec,) = subject.inputs
+    for one, other in pairwise(met):
+        assert other[spec.name].dtype == ground.samples[spec.name].dtype
+        assert other[spec.name].shape == one[spec.name].shape
+        assert not np.array_equal(one[spec.name], other[spec.name], equal_nan=True)
+    everything = np.concatenate([values[spec.name] for values in met])
+    if subject.features:
+        samples = ground.samples[spec.name]
+        for column, feature in enumerate(subject.features):
+            values = everything[:, column]
+            assert feature.optional or np.isfinite(values).all()
+            known = values[np.isfinite(values)]
+            if feature.categories:
+                assert set(known) == set(range(len(feature.categories)))
+            else:
+                assert np.nanmin(samples[:, column]) <= known.min() < known.max() <= np.nanmax(samples[:, column])
+        assert np.isnan(everything[:, 0]).any()
+    else:
+        assert {0, 255} <= set(everything.ravel())
+
+
+def test_integers_stay_what_they_may_be() -> None:
+    area = Range(low=np.asarray(2.0), high=np.asarray(5.0), whole=np.asarray(True), optional=np.asarray(False))
+    rng = np.random.default_rng(0)
+    rows = {"tokens": rng.integers(2, 6, size=(64, 7))}
+    for _ in range(20):
+        rows = change(rows, rows, {"tokens": area}, rng)
+        assert rows["tokens"].dtype == np.int64
+        assert set(rows["tokens"].ravel()) == {2, 3, 4, 5}
+
+
+def test_a_network_without_gradients_is_not_walked() -> None:
+    class Words(nn.Module):
+        def forward(self, tokens: Tensor) -> tuple[Tensor]:
+            return (tokens.float(),)
+
+    area = Range(low=np.asarray(0.0), high=np.asarray(9.0), whole=np.asarray(True), optional=np.asarray(False))
+    rng = np.random.default_rng(0)
+    assert walk(Words(), {"tokens": np.zeros((4, 2), np.int64)}, {"tokens": area}, bytes_too=False, rng=rng) == []
+
+    class Constant(nn.Module):
+        def forward(self, x: Tensor) -> tuple[Tensor]:
+            return (x.detach() * 2,)
+
+    area = replace(area, whole=np.asarray(False))
+    assert walk(Constant(), {"x": np.zeros((4, 2), np.float32)}, {"x": area}, bytes_too=False, rng=rng) == []
+
+
+@pytest.mark.parametrize(
+    ("quick", "flops", "searches"),
+    [
+        pytest.param(False, 0, True, id="unknown"),
+        pytest.param(False, 2_000_000, True, id="cheap"),
+        pytest.param(False, 100_000_000, False, id="costly"),
+        pytest.param(True, 2_000_000, False, id="quick"),
+    ],
+)
+def test_only_a_full_certificate_of_a_cheap_network_is_sought_for(quick: bool, flops: int, searches: bool) -> None:
+    assert (plan_of(quick=quick, flops_per_row=flops).climb > 0) == searches
