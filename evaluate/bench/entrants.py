@@ -1,6 +1,6 @@
 """Who takes part: eager, compiled, and every graph of the bundle on every provider."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from torch import nn
@@ -61,19 +61,22 @@ def compiled_entrant(bundle: Bundle, module: nn.Module) -> Entrant:
     return replace(eager_entrant(bundle, module), name=COMPILED, runner=eager_runner(compiled(module), bundle))
 
 
-def graph_entrants(bundle: Bundle, *, provider: Choice, threads: int) -> Sequence[Entrant]:
+def graph_entrants(
+    bundle: Bundle, *, provider: Choice, threads: int, graphs: Collection[str] | None = None
+) -> Sequence[Entrant]:
     """Load every graph of a bundle.
 
     Args:
         bundle: A checked bundle.
         provider: What ONNX runs on.
         threads: Threads of a run of ONNX on the CPU.
+        graphs: File names of those that are loaded; None loads all.
 
     Raises:
         BundleError: one cannot be loaded.
     """
     entrants = []
-    for candidate in candidates(bundle, provider=provider, threads=threads):
+    for candidate in candidates(bundle, provider=provider, threads=threads, graphs=graphs):
         if candidate.runner is None:
             raise BundleError(f"{candidate.graph} cannot be run: {candidate.fault}")
         entrants.append(

@@ -8,6 +8,7 @@ import queue
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -86,30 +87,33 @@ class Answering:
         self._complete([query for query, _ in samples])  # of what failed, too: the load generator waits for every one
 
 
-def run_scenario(
-    scenario: str,
-    runner: Runner,
-    inputs: Mapping[str, NDArray[Any]],
-    *,
-    graph: str,
-    seconds: float,
-    largest: int,
-    rows_per_s: tuple[float, float],
-    target_qps: float | None,
-    latency_ms: float,
-) -> Scenario:
-    """Run one scenario.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Load:
+    """Who is asked, for how long, and what is known of him.
 
-    Args:
-        scenario: One of `SCENARIOS`.
+    Attributes:
+        graph: What the runner is called.
         runner: What answers.
         inputs: Rows by input name.
-        graph: What the runner is called.
-        seconds: How long it lasts, at least.
         largest: Rows of one run, at most.
         rows_per_s: What the runner does at batch 1, and at its best; decides how many queries are made beforehand.
+        seconds: How long a scenario lasts, at least.
         target_qps: Queries a second of Server; None means half of what the runner does one by one.
         latency_ms: What 99 % of Server's answers may take.
+    """
+
+    graph: str
+    runner: Runner
+    inputs: Mapping[str, NDArray[Any]]
+    largest: int
+    rows_per_s: tuple[float, float]
+    seconds: float
+    target_qps: float | None
+    latency_ms: float
+
+
+def run_scenario(scenario: str, load: Load) -> Scenario:
+    """Run one of `SCENARIOS`.
 
     Raises:
         BenchError: the runner fails.
@@ -122,13 +126,14 @@ def run_scenario(
     settings = generator.TestSettings()
     settings.scenario = getattr(generator.TestScenario, scenario)
     settings.mode = generator.TestMode.PerformanceOnly
-    settings.min_duration_ms = round(1000 * seconds)
-    settings.single_stream_expected_latency_ns = max(1, round(_NS_PER_S / rows_per_s[0] / _MARGIN))
-    settings.offline_expected_qps = _MARGIN * rows_per_s[1]
-    settings.server_target_qps = target_qps or rows_per_s[0] / 2
-    settings.server_target_latency_ns = round(_NS_PER_MS * latency_ms)
+    settings.min_duration_ms = round(1000 * load.seconds)
+    settings.single_stream_expected_latency_ns = max(1, round(_NS_PER_S / load.rows_per_s[0] / _MARGIN))
+    settings.offline_expected_qps = _MARGIN * load.rows_per_s[1]
+    settings.server_target_qps = load.target_qps or load.rows_per_s[0] / 2
+    settings.server_target_latency_ns = round(_NS_PER_MS * load.latency_ms)
+    inputs = {name: np.ascontiguousarray(values) for name, values in load.inputs.items()}
     rows = len(next(iter(inputs.values())))
-    answering = Answering(runner, inputs, largest=largest, complete=complete)
+    answering = Answering(load.runner, inputs, largest=load.largest, complete=complete)
     with tempfile.TemporaryDirectory() as folder:
         logs = generator.LogSettings()
         logs.log_output.outdir = folder
@@ -148,9 +153,9 @@ def run_scenario(
         text = (Path(folder) / "mlperf_log_summary.txt").read_text(encoding="utf-8", errors="replace")
     if answering.fault is not None:
         raise BenchError(
-            f"{graph} fails under --loadgen ({answering.fault}); prove it with `python -m evaluate parity`"
+            f"{load.graph} fails under --loadgen ({answering.fault}); prove it with `python -m evaluate parity`"
         )
-    return read_summary(text, scenario=scenario, graph=graph)
+    return read_summary(text, scenario=scenario, graph=load.graph)
 
 
 def read_summary(text: str, *, scenario: str, graph: str) -> Scenario:
@@ -190,34 +195,10 @@ def read_summary(text: str, *, scenario: str, graph: str) -> Scenario:
     )
 
 
-def run_all(
-    runner: Runner,
-    inputs: Mapping[str, NDArray[Any]],
-    *,
-    graph: str,
-    seconds: float,
-    largest: int,
-    rows_per_s: tuple[float, float],
-    target_qps: float | None,
-    latency_ms: float,
-    on_scenario: Callable[[str], None],
-) -> tuple[Scenario, ...]:
-    """Run all scenarios, one after the other; see `run_scenario`."""
-    inputs = {name: np.ascontiguousarray(values) for name, values in inputs.items()}
+def run_all(load: Load, *, on_scenario: Callable[[str], None]) -> tuple[Scenario, ...]:
+    """Run all scenarios, one after the other."""
     found = []
     for scenario in SCENARIOS:
         on_scenario(scenario)
-        found.append(
-            run_scenario(
-                scenario,
-                runner,
-                inputs,
-                graph=graph,
-                seconds=seconds,
-                largest=largest,
-                rows_per_s=rows_per_s,
-                target_qps=target_qps,
-                latency_ms=latency_ms,
-            )
-        )
+        found.append(run_scenario(scenario, load))
     return tuple(found)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import msgspec
-import numpy as np
 from numpy.typing import NDArray
 
+from evaluate.bench.batch import batch_of
 from evaluate.bench.memory import forget_peak, held_bytes, peak_bytes
 from serve.bundle import Bundle, BundleError, read_bundle
 from serve.devices import Provider
@@ -111,7 +111,7 @@ def climb(
         if pace * rows > most_s:
             yield Rung(batch_size=rows, first_s=None, second_s=None, peak_bytes=None, growth_bytes=ahead)
             continue
-        batch = {name: np.resize(values, (rows, *values.shape[1:])) for name, values in inputs.items()}
+        batch = batch_of(inputs, rows)
         forget_peak()
         first_s = _time(runner, batch)
         second_s = _time(runner, batch) if index < _TWICE else None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from evaluate.bench.result import BenchError
 from serve.devices import Choice, usable_cpus
 
-BATCH_SIZES = (1, 8, 64)
+BATCH_SIZES = (1, 8, 64, 256)
 ROUNDS = 15
 SECONDS = 1.0
 LATENCY_MS = 15.0
