@@ -12,6 +12,7 @@ from evaluate.bench.own_process import Probed, probe
 from evaluate.bench.probe import Job, climb, ladder
 from evaluate.bench.result import RunnerCost
 from evaluate.runners import RUN_ERRORS
+from export.first_line import last_line
 
 _SHARE = 0.8  # of what is free: other processes live, too
 _GIB = 2**30
@@ -57,7 +58,7 @@ def look_at(
         for rung in climb(entrant.runner, inputs, rows, free=job.free_bytes, most_s=job.most_s):
             rungs.append(rung)  # noqa: PERF402 - those before a fault are kept
     except _ERRORS as error:
-        fault = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        fault = last_line(error)
     return Probed(start_s=None, rungs=tuple(rungs), fault=fault)
 
 

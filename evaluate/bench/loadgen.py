@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from evaluate.bench.result import BenchError, Scenario
 from evaluate.runners import RUN_ERRORS
+from export.first_line import last_line
 from serve.runner import Runner
 
 SCENARIOS = ("SingleStream", "Offline", "Server")
@@ -83,7 +84,7 @@ class Answering:
         try:
             self._runner.run({name: values[rows] for name, values in self._inputs.items()})
         except RUN_ERRORS as error:
-            self.fault = str(error)
+            self.fault = last_line(error)
         self._complete([query for query, _ in samples])  # of what failed, too: the load generator waits for every one
 
 
