@@ -198,7 +198,9 @@ class Setting:
     ``skipped`` says which inputs proved nothing because PyTorch itself gave no finite outputs there. ``labelled`` says
     how many held-out samples PyTorch itself got right, which tells labels in the wrong order; None without any label.
     ``held_out_sha256`` is the digest of samples that the user gave. ``not_judged`` names graphs that were left out, and
-    ``optimization`` the only level that ONNX graphs were run at, where one was asked for.
+    ``optimization`` the only level that ONNX graphs were run at, where one was asked for. ``float32_operators`` names
+    those that have no float64, so that the reference is weaker there: the mean of runs in float32 on inputs that are
+    off by up to one unit in the last place.
     """
 
     created: str
@@ -216,6 +218,7 @@ class Setting:
     held_out_sha256: str | None = None
     not_judged: tuple[str, ...] = ()
     optimization: str | None = None
+    float32_operators: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ from evaluate.torch_threads import torch_threads
 from evaluate.truth import Truth, fewest, truths_of
 from evaluate.verdicts import RealSamples, judge_graph
 from evaluate.ways import Optimization, choose_graphs, graph_files, ways_of
+from evaluate.worst import SOUGHT, Seeker
 from export.factory import Factory
 from export.work import flops_per_row
 from serve.bundle import SCHEMA_VERSION, Bundle, Manifest, Precision
@@ -143,7 +144,14 @@ def _certify(bundle: Bundle, request: _Request, on_step: Callable[[str], None]) 
         decided = some_of(everything, samples=plan.decisions, seed=seed) if plan.decisions else everything
         on_step(f"eager module on {decided.source}")
         real = RealSamples(held_out=decided, logits=eager.run(decided.inputs)["logits"], max_drop=request.max_drop)
-    del eager  # and with it two copies of the weights, before graphs bring theirs
+    seeker = None
+    if plan.climb:
+        on_step("seeking the inputs that the eager module is worst on")
+        seeker = Seeker(manifest, eager, truths, steps=plan.climb, seed=seed)
+    elif request.mode == "full":
+        skipped += (f"{SOUGHT}: a row of this network costs too much to try hundreds of them",)
+    float32_operators = eager.float32_operators
+    del eager  # and with it two copies of the weights, before graphs bring theirs, unless a search needs it
     ways = ways_of(plan, optimization=request.optimization)
     graphs: list[GraphVerdict] = []
     for candidate in all_candidates(
@@ -152,9 +160,16 @@ def _certify(bundle: Bundle, request: _Request, on_step: Callable[[str], None]) 
         on_step(f"{candidate.graph} on {candidate.provider}, threads: {candidate.threads}")
         again = plan.every_size or candidate.graph not in {graph.graph for graph in graphs}
         own = truths if again or candidate.threads != 1 else fewest(truths)
-        graphs.append(judge_graph(candidate, own, task=manifest.task, samples=real))
+        alike = [(g.graph, g.provider, g.optimized) for g in graphs]  # in other threads, a search would find the same
+        sought = None if (candidate.graph, candidate.provider, candidate.optimized) in alike else seeker
+        graphs.append(judge_graph(candidate, own, task=manifest.task, samples=real, seeker=sought))
         del candidate  # so that no two graphs of a large network are held at once
-    setting = replace(_setting(bundle, request, held_out), skipped=skipped, labelled=_labelled(held_out, truths[0]))
+    setting = replace(
+        _setting(bundle, request, held_out),
+        skipped=skipped,
+        labelled=_labelled(held_out, truths[0]),
+        float32_operators=float32_operators,
+    )
     return _certificate(bundle, checks=checks, graphs=graphs, setting=setting)
 
 

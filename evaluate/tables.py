@@ -40,6 +40,12 @@ def print_certificate(certificate: Certificate, console: Console) -> None:
             console.print(check.detail, markup=False)
     for sentence in setting.skipped:
         console.print(f"left out: {sentence}", markup=False)
+    if setting.float32_operators:
+        names = escape(", ".join(setting.float32_operators))
+        console.print(
+            f"[yellow]weaker reference: {names} has no float64; the mean of runs in float32 stands for it[/]",
+            markup=True,
+        )
     labelled = setting.labelled
     if labelled is not None:
         right, common = 100 * labelled.right / labelled.rows, 100 * labelled.commonest / labelled.rows
@@ -179,6 +185,15 @@ def _print_summaries(group: list[GraphVerdict], setting: Setting, console: Conso
         console.print(f"{where}: [{style}]{escape(_summary(group[0]))}[/]")
     for note in dict.fromkeys(graph.note for graph in group if graph.note):
         console.print(f"  {note}", markup=False)
+    searches = [graph.search for graph in group if graph.search is not None]
+    if searches:
+        search = max(searches, key=lambda one: one.graph_after)
+        console.print(
+            f"  {search.rows} worse rows sought: greatest error {search.graph_before:.2f} before, "
+            f"{search.graph_after:.2f} after; PyTorch's own {search.eager_before:.2f} and {search.eager_after:.2f}, "
+            "in multiples of that on the samples",
+            markup=False,
+        )
 
 
 def short(provider: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluate.certificate import Comparison, Decisions, GraphVerdict, Reduced, Verdict
+from evaluate.certificate import Comparison, Decisions, GraphVerdict, Reduced, Search, Verdict
 from evaluate.compare import DecisionParity, decision_parity, vacuity
 from evaluate.independence import Outcome, neighbours_change
 from evaluate.inputs import Arrays, InputSet
@@ -16,6 +16,7 @@ from evaluate.rounding import excuse, rounding_note
 from evaluate.runners import RUN_ERRORS, Candidate
 from evaluate.source import HeldOut
 from evaluate.truth import Truth
+from evaluate.worst import SOUGHT, Seeker
 from export.module_runner import run_batches
 from serve.bundle import Task
 from serve.parity import output_parity, row_parity
@@ -32,7 +33,12 @@ class RealSamples:
 
 
 def judge_graph(
-    candidate: Candidate, truths: list[Truth], *, task: Task, samples: RealSamples | None = None
+    candidate: Candidate,
+    truths: list[Truth],
+    *,
+    task: Task,
+    samples: RealSamples | None = None,
+    seeker: Seeker | None = None,
 ) -> GraphVerdict:
     """Judge one graph on all input sets.
 
@@ -41,6 +47,7 @@ def judge_graph(
         truths: Input sets; the first is the one of real samples, which must prove something.
         task: What the outputs mean; the logits of a classification decide.
         samples: Where its precision is reduced, what its decisions are compared on; None where nothing is decided.
+        seeker: Seeks worse inputs for a graph of full precision that is right on all of these; None where none are.
     """
     comparisons: list[Comparison] = []
     outcomes: list[Outcome] = []
@@ -57,6 +64,10 @@ def judge_graph(
             wrong = any(comparison.verdict == "fail" for comparison in comparisons)
             judged = replace(candidate, double=None) if wrong else candidate  # float64 is slow, and decides no more
             comparisons += compare_graph(judged, outputs, truth, must_vary=index == 0, decisive=decisive)
+    search: Search | None = None
+    if seeker is not None and exact and fault is None and all(c.verdict == "pass" for c in comparisons):
+        found, search, fault = _compare_sought(candidate, seeker, outcomes, decisive=decisive)
+        comparisons += found
     broken = next((c for c in comparisons if c.verdict == "fail"), None)
     broken = broken or next((c for c in comparisons if c.verdict != "pass"), None)
     verdict: Verdict = "fail" if fault else broken.verdict if broken else "pass"
@@ -76,7 +87,24 @@ def judge_graph(
         comparisons=tuple(comparisons),
         reduced=reduced,
         note=candidate.note or rounding_note(comparisons),
+        search=search,
     )
+
+
+def _compare_sought(
+    candidate: Candidate, seeker: Seeker, outcomes: list[Outcome], *, decisive: str | None
+) -> tuple[list[Comparison], Search | None, str | None]:
+    """Seek the worst inputs for a graph, and judge it on them; also returned is how it fails, if it does."""
+    if candidate.runner is None:
+        return [], None, None
+    try:
+        truth, search = seeker.seek(candidate.runner, {o.truth.inputs.name: o.outputs for o in outcomes})
+    except RUN_ERRORS as error:
+        return [], None, f"it fails on {SOUGHT} ({_last_line(error)})"
+    outputs = _run(candidate.runner, truth.inputs)
+    if isinstance(outputs, str):
+        return [], search, outputs
+    return compare_graph(candidate, outputs, truth, must_vary=False, decisive=decisive), search, None
 
 
 def compare_graph(
@@ -198,9 +226,12 @@ def _run(runner: Runner, inputs: InputSet) -> dict[str, NDArray[Any]] | str:
     try:
         return run_batches(runner, inputs.inputs, batch_size=inputs.batch_size, sizes=inputs.sizes)
     except RUN_ERRORS as error:
-        lines = str(error).strip().splitlines()
-        what = lines[-1] if lines else repr(error)
-        return f"it fails on {inputs.name} at batch size {inputs.batch_size} ({what})"
+        return f"it fails on {inputs.name} at batch size {inputs.batch_size} ({_last_line(error)})"
+
+
+def _last_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else repr(error)
 
 
 def _judge_reduced(

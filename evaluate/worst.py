@@ -49,13 +49,13 @@ class Seeker:
         manifest: The bundle's.
         eager: Its module.
         truths: All input sets that were run; the first is that of the samples.
-        generations: How often every climber is changed.
+        steps: How often every climber is changed.
         seed: Decides what is tried.
     """
 
-    def __init__(self, manifest: Manifest, eager: Eager, truths: list[Truth], *, generations: int, seed: int) -> None:
+    def __init__(self, manifest: Manifest, eager: Eager, truths: list[Truth], *, steps: int, seed: int) -> None:
         self._eager = eager
-        self._generations = generations
+        self._steps = steps
         self._seed = seed
         self._known: dict[bytes, Outputs | None] = {}
         self._domain: Domain = domain_of(manifest, truths)
@@ -75,7 +75,7 @@ class Seeker:
     @property
     def tried(self) -> int:
         """How many rows each search runs that no other set has."""
-        return CLIMBERS * (len(self._met) + self._generations)
+        return CLIMBERS * (len(self._met) + self._steps)
 
     def seek(self, runner: Runner, outputs: Mapping[str, Outputs]) -> tuple[Truth, Search]:
         """Seek for one graph that is right so far.
@@ -128,7 +128,7 @@ class Seeker:
         reached = reached[best]
         rows = {name: np.concatenate([place[name] for place in places])[best] for name in self._names}
         company = self._rows(self._starts[0])
-        for _ in range(self._generations):
+        for _ in range(self._steps):
             changed = change(rows, company, self._domain, rng)
             found = self._measure(run, changed, self._run64(changed))
             higher = found > reached

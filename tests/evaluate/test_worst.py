@@ -49,7 +49,7 @@ def eager_of(ground: Ground) -> Eager:
 
 def sought(ground: Ground, runner: Runner, *, seed: int = 0) -> tuple[Truth, Search, list[str]]:
     """Seek, and return the verdicts of all sets but that, and then of that."""
-    seeker = Seeker(_manifest(ground.subject), eager_of(ground), ground.truths, generations=CLIMB, seed=seed)
+    seeker = Seeker(_manifest(ground.subject), eager_of(ground), ground.truths, steps=CLIMB, seed=seed)
     outputs = {truth.inputs.name: run(runner, truth.inputs) for truth in ground.truths}
     truth, search = seeker.seek(runner, outputs)
     assert search.rows == seeker.tried
