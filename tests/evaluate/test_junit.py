@@ -1,0 +1,167 @@
+"""The certificate as JUnit XML: what a system of continuous integration counts, names and shows."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from altered import copy_bundle, replace_file
+from own_bundles import NETWORKS
+
+from evaluate.certificate import Certificate, Check, Comparison, GraphVerdict, Setting
+from evaluate.junit import junit_xml
+
+Evaluate = Callable[..., tuple[int, str, str]]
+
+COMPARISON = Comparison(
+    input_set="held-out samples",
+    batch_size=64,
+    rows=100,
+    output="logits",
+    rmse=1e-7,
+    rmse_bound=3e-7,
+    max_error=1e-6,
+    max_bound=6e-6,
+    flips=0,
+    flips_beyond_margin=0,
+    unflippable_share=1.0,
+    flip_rate_upper_95=0.03,
+    verdict="pass",
+    reason=None,
+)
+GRAPH = GraphVerdict(
+    graph="graph.onnx",
+    precision="float32",
+    provider="CPUExecutionProvider",
+    optimized=True,
+    threads=2,
+    verdict="pass",
+    reason=None,
+    comparisons=(COMPARISON, replace(COMPARISON, input_set="random pixels")),
+)
+CERTIFICATE = Certificate(
+    schema_version=1,
+    sha256="0" * 64,
+    bundle_sha256="ab" * 32,
+    name="digits",
+    passed=True,
+    precisions={"float32": "pass"},
+    rule="the rule",
+    setting=Setting(
+        created="2026-11-21T10:00:00+00:00",
+        mode="full",
+        held_out_rows=100,
+        held_out_source="100 samples of mine, sha256 cdcd",
+        seed=0,
+        versions={"torch": "2.15.0", "onnxruntime": "1.31.1"},
+        machine="Linux x86_64",
+        torch_threads=2,
+        onnxruntime_threads=2,
+        tf32=False,
+        held_out_sha256="cd" * 32,
+    ),
+    checks=(Check(name="labels", passed=True, detail="as in the recipe"),),
+    graphs=(GRAPH, replace(GRAPH, optimized=False), replace(GRAPH, threads=1)),
+)
+
+
+def parsed(document: bytes) -> ET.Element:
+    return ET.fromstring(document)  # noqa: S314 - of our own making
+
+
+def suites_of(certificate: Certificate) -> dict[str, ET.Element]:
+    root = parsed(junit_xml(certificate))
+    for name in ("tests", "failures", "errors", "skipped"):
+        assert int(root.get(name, "-1")) == sum(int(suite.get(name, "-1")) for suite in root)
+    return {suite.get("name", ""): suite for suite in root}
+
+
+def counts(suite: ET.Element) -> tuple[int, int, int]:
+    return int(suite.get("tests", "-1")), int(suite.get("failures", "-1")), int(suite.get("errors", "-1"))
+
+
+def test_a_suite_of_each_graph_and_way_and_one_of_checks() -> None:
+    suites = suites_of(CERTIFICATE)
+    onnx = "graph.onnx on CPU, "
+    assert list(suites) == ["checks", f"{onnx}2 threads", f"{onnx}2 threads, as written", f"{onnx}1 thread"]
+    assert [counts(suite) for suite in suites.values()] == [(1, 0, 0), (2, 0, 0), (2, 0, 0), (2, 0, 0)]
+    cases = [(case.get("classname"), case.get("name")) for case in suites[f"{onnx}1 thread"].iter("testcase")]
+    assert cases == [
+        ("graph.onnx", "held-out samples, batch 64: logits"),
+        ("graph.onnx", "random pixels, batch 64: logits"),
+    ]
+    properties = {one.get("name"): one.get("value") for one in suites["checks"].iter("property")}
+    assert properties["bundle_sha256"] == "ab" * 32
+    assert properties["held_out_sha256"] == "cd" * 32
+    assert properties["version.torch"] == "2.15.0"
+    assert properties["onnxruntime_threads"] == "2"
+
+
+@pytest.mark.parametrize("verdict", ["fail", "unproven"])
+def test_a_difference_is_a_failure_with_its_sentence(verdict: str) -> None:
+    reason = "error is rmse 1 & max <2>"
+    wrong = replace(COMPARISON, verdict=verdict, reason=reason)
+    graph = replace(GRAPH, verdict=verdict, reason=f"logits: {reason}", comparisons=(COMPARISON, wrong))
+    (_, suite) = suites_of(replace(CERTIFICATE, graphs=(graph,))).values()
+    assert counts(suite) == (2, 1, 0)
+    (failure,) = suite.iter("failure")
+    assert (failure.get("type"), failure.get("message"), failure.text) == (verdict, reason, reason)
+
+
+def test_a_graph_that_does_not_run_is_an_error() -> None:
+    reason = "graph.onnx cannot be run"
+    graph = replace(GRAPH, verdict="fail", reason=reason, comparisons=())
+    (_, suite) = suites_of(replace(CERTIFICATE, graphs=(graph,))).values()
+    assert counts(suite) == (1, 0, 1)
+    assert [error.get("message") for error in suite.iter("error")] == [reason]
+
+
+@pytest.mark.parametrize(("verdict", "failures"), [("pass", 0), ("fail", 1), ("unproven", 1)])
+def test_reduced_precision_is_a_case_of_its_own(verdict: str, failures: int) -> None:
+    graph = replace(GRAPH, precision="int8", verdict=verdict, reason="accuracy drops by 2 points")
+    (_, suite) = suites_of(replace(CERTIFICATE, graphs=(graph,))).values()
+    assert counts(suite) == (3, failures, 0)
+    assert [one.get("type") for one in suite.iter("failure")] == [verdict] * failures
+
+
+def test_checks_fail_and_what_is_left_out_is_skipped() -> None:
+    setting = replace(CERTIFICATE.setting, skipped=("noise: no finite outputs",), not_judged=("graph.pt2",))
+    check = Check(name="labels", passed=False, detail="label 3 is 'a', but the recipe says 'b'")
+    suite = suites_of(replace(CERTIFICATE, setting=setting, checks=(check,)))["checks"]
+    assert counts(suite) == (3, 1, 0)
+    assert suite.get("skipped") == "2"
+    assert [one.get("message") for one in suite.iter("skipped")] == [
+        "noise: no finite outputs",
+        "graph.pt2 was not judged",
+    ]
+    assert [one.get("message") for one in suite.iter("failure")] == [check.detail]
+
+
+def test_what_xml_cannot_hold_is_taken_away() -> None:
+    name = "in\x00put\x1b[31m\ufffe set\ud800 \U0001f600\tü"
+    graph = replace(GRAPH, graph=name, comparisons=(replace(COMPARISON, input_set=name),))
+    suites = suites_of(replace(CERTIFICATE, name=name, graphs=(graph,)))
+    clean = "input[31m set \U0001f600\tü"
+    assert f"{clean} on CPU, 2 threads" in suites
+    case = suites[f"{clean} on CPU, 2 threads"].find("testcase")
+    assert case is not None
+    assert case.get("name") == f"{clean}, batch 64: logits"
+
+
+def test_the_command_writes_it_whatever_the_verdict(
+    own_bundles: dict[str, Path], evaluate: Evaluate, tmp_path: Path
+) -> None:
+    bundle, path = copy_bundle(own_bundles["TwoInputs"], tmp_path / "bundle"), tmp_path / "junit.xml"
+    options = ("--quick", "--no-certificate", "--runners", "onnx", "torchscript", "--junit", str(path))
+    factory = ("--factory", f"{NETWORKS}:TwoInputs")
+    assert evaluate("parity", str(bundle), *options, *factory)[0] == 0
+    root = parsed(path.read_bytes())
+    assert (root.get("name"), root.get("failures"), root.get("errors")) == ("parity of TwoInputs", "0", "0")
+    assert int(root.get("tests", "0")) > 40
+    replace_file(bundle, "graph.torchscript.pt", b"nothing")
+    assert evaluate("parity", str(bundle), *options, *factory)[0] == 1
+    root = parsed(path.read_bytes())
+    assert (root.get("failures"), root.get("errors")) == ("0", "1")
+    (error,) = root.iter("error")
+    assert "graph.torchscript.pt cannot be loaded by torch" in (error.get("message") or "")
