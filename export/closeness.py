@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from export.graph_job import GraphJob
 from export.memory import release_memory
 from export.module_runner import run_batches
-from export.onnx_graph import open_graph
+from export.onnx_graph import open_graph, weights_bytes
 from serve.decisions import decide
 
 _BATCH = 32
@@ -43,16 +43,30 @@ class Closeness:
 
 
 def measure_closeness(
-    candidate: Path, expected: NDArray[np.float64], rows: Mapping[str, NDArray[Any]], job: GraphJob
+    candidate: Path,
+    expected: NDArray[np.float64],
+    rows: Mapping[str, NDArray[Any]],
+    job: GraphJob,
+    *,
+    lean: bool = False,
 ) -> Closeness:
     """Compare a graph's first output, ``logits`` or ``prediction``, with what `first_output` gave of another's."""
-    return compare(first_output(candidate, rows, job), expected, decisive=_decisive(job))
+    return compare(first_output(candidate, rows, job, lean=lean), expected, decisive=_decisive(job))
 
 
-def first_output(path: Path, rows: Mapping[str, NDArray[Any]], job: GraphJob) -> NDArray[np.float64]:
-    """Run a graph's first output on rows; the graph is closed again, so that no two are held at once."""
-    outputs = run_batches(open_graph(path, job), rows, batch_size=_BATCH)
-    release_memory(path.stat().st_size)
+def first_output(
+    path: Path, rows: Mapping[str, NDArray[Any]], job: GraphJob, *, lean: bool = False
+) -> NDArray[np.float64]:
+    """Run a graph's first output on rows; the graph is closed again, so that no two are held at once.
+
+    Args:
+        path: The graph.
+        rows: Rows of each input, ``(rows, …)``.
+        job: What the graph was written for.
+        lean: Whether it is run as it is written, in little memory, and not as it is served.
+    """
+    outputs = run_batches(open_graph(path, job, lean=lean), rows, batch_size=_BATCH)
+    release_memory(weights_bytes(path))
     return outputs[job.outputs[0].name].astype(np.float64)
 
 

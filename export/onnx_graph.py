@@ -9,6 +9,7 @@ import onnx
 import onnx_ir
 import onnxruntime as ort  # type: ignore[import-untyped]
 from numpy.typing import NDArray
+from onnx.external_data_helper import uses_external_data
 from onnx_ir.passes.common import IdentityEliminationPass, RemoveUnusedNodesPass, TopologicalSortPass
 
 from export.errors import ExportError
@@ -18,15 +19,22 @@ from serve.devices import usable_cpus
 from serve.onnx_runner import ORT_ERRORS
 
 GRAPH = "graph.onnx"
+SMALL_BYTES = 1 << 16
+"""Greatest size of a tensor that may be a shape, or what one is computed from."""
+
 _GRAPH_KEY = bytes([onnx.ModelProto.GRAPH_FIELD_NUMBER << 3 | 2])
 _SEVERITY_ERROR = 3
-_SMALL_BYTES = 1 << 16  # tensors that may hold shapes
 _INITIALIZER_KEY = bytes([onnx.GraphProto.INITIALIZER_FIELD_NUMBER << 3 | 2])
 
 
 def weights_path(path: Path) -> Path:
     """Return where the weights of an ONNX graph go that are too many for its own file."""
     return path.with_name(f"{path.name}.data")
+
+
+def weights_bytes(path: Path) -> int:
+    """Return the size of an ONNX graph with its weights."""
+    return sum(file.stat().st_size for file in (path, weights_path(path)) if file.exists())
 
 
 def onnx_files(path: Path, *, precision: Precision, note: str = "") -> tuple[GraphFile, ...]:
@@ -49,24 +57,6 @@ def encode_graph(model: onnx_ir.Model, path: Path, *, inline_bytes: int) -> onnx
         return onnx_ir.to_proto(model)
     onnx_ir.save(model, path, external_data=weights_path(path).name)
     return onnx.load(path, load_external_data=False)
-
-
-def read_float32_graph(job: GraphJob, wanted: str) -> onnx.ModelProto:
-    """Read ``graph.onnx`` with its weights, for a format that is made from it.
-
-    Raises:
-        ExportError: it was not written.
-    """
-    path = job.folder / GRAPH
-    if not path.exists():
-        raise ExportError(f"{wanted} is made from {GRAPH}, which is not written; give --formats onnx {wanted}")
-    model = onnx.load(path)
-    # torch's exporter describes weights among the values between nodes, too; converters then take them for such
-    weights = {tensor.name for tensor in model.graph.initializer}
-    values = [value for value in model.graph.value_info if value.name not in weights]
-    del model.graph.value_info[:]
-    model.graph.value_info.extend(values)
-    return model
 
 
 def write_graph(model: onnx.ModelProto, path: Path) -> None:
@@ -124,9 +114,23 @@ class GraphRunner:
         return dict(zip(self._outputs, self._session.run(self._outputs, feeds), strict=True))
 
 
-def open_graph(path: Path, job: GraphJob) -> GraphRunner:
-    """Open a graph that was just written."""
-    return GraphRunner(path, tuple(spec.name for spec in job.outputs))
+def open_graph(path: Path, job: GraphJob, *, lean: bool = False) -> GraphRunner:
+    """Open a graph that was just written, as it is served, or else in little memory."""
+    return GraphRunner(path, tuple(spec.name for spec in job.outputs), lean_options() if lean else None)
+
+
+def lean_options() -> ort.SessionOptions:
+    """Return options with which ONNX Runtime holds a graph's weights once, and runs the graph as it is written.
+
+    It would pack weights of layers, and compute others from them, beside those that it has read.
+    """
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False
+    options.execution_order = ort.ExecutionOrder.PRIORITY_BASED  # else all weights are cast before the first layer
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    return options
 
 
 def infer_shapes(model: onnx.ModelProto) -> None:
@@ -136,7 +140,7 @@ def infer_shapes(model: onnx.ModelProto) -> None:
         getattr(slim.graph, field).extend(getattr(model.graph, field))
     slim.graph.name = model.graph.name
     for tensor in model.graph.initializer:
-        if tensor.ByteSize() <= _SMALL_BYTES:
+        if tensor.ByteSize() <= SMALL_BYTES and not uses_external_data(tensor):
             slim.graph.initializer.append(tensor)
         else:
             slim.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))

@@ -62,6 +62,10 @@ def export_onnx(
     """
     program = call_exporter(module, examples, inputs=inputs, outputs=outputs, opset=opset)
     model = encode_graph(program.model, path, inline_bytes=inline_bytes)
+    # the rewriting rules of onnxscript (0.7) keep the last graph that they looked at as long as the process lives, and
+    # with it weights that they computed: those of convolutions, times those of batch normalisation
+    for value in program.model.graph.initializers.values():
+        value.const_value = None
     check_same_opset(model, opset)
     _name_batch(model)
     for part in (model.graph, *model.functions):

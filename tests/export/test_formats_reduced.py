@@ -14,10 +14,10 @@ from onnx import TensorProto
 from torch import Tensor, nn
 
 from export import to_int8
+from export.calibrate import METHODS, measure_ranges
 from export.closeness import Closeness, compare, measure_closeness
 from export.errors import ExportError
 from export.onnx_graph import GRAPH, open_graph
-from export.to_int8 import METHODS, Batches
 from serve.bundle import TensorSpec
 from tests.export.graph_jobs import LABELS, ROWS, Small, job_of, write
 
@@ -185,7 +185,7 @@ class TestInt8:
         sizes = {"MinMax": (1, 30.0), "Entropy": (0, 20.0), "Percentile": (0, 25.0)}
         tried: list[str] = []
 
-        def measure(*_: Any) -> Closeness:
+        def measure(*_: Any, **__: Any) -> Closeness:
             method = METHODS[len(tried)]
             tried.append(method)
             flips, sqnr_db = sizes[method]
@@ -205,9 +205,9 @@ class TestInt8:
     def test_the_float32_graph_is_run_on_them_once(self, tmp_path: Path, monkeypatch: Any) -> None:
         opened: list[str] = []
 
-        def note(path: Path, job: Any) -> Any:
+        def note(path: Path, job: Any, **options: Any) -> Any:
             opened.append(path.name)
-            return open_graph(path, job)
+            return open_graph(path, job, **options)
 
         monkeypatch.setattr("export.closeness.open_graph", note)
         write(job_of(tmp_path), "onnx", "onnx-int8")
@@ -216,16 +216,15 @@ class TestInt8:
     def test_the_rows_that_choose_are_not_those_that_calibrate(self, tmp_path: Path, monkeypatch: Any) -> None:
         seen: dict[str, set[bytes]] = {"ranges": set(), "chosen": set()}
 
-        class Recorded(Batches):
-            def __init__(self, rows: Any) -> None:
-                seen["ranges"] |= {row.tobytes() for row in rows["image"]}
-                super().__init__(rows)
+        def ranges(source: Any, rows: Any, **options: Any) -> Any:
+            seen["ranges"] |= {row.tobytes() for row in rows["image"]}
+            return measure_ranges(source, rows, **options)
 
         def measure(candidate: Any, reference: Any, rows: Any, job: Any) -> Closeness:
             seen["chosen"] |= {row.tobytes() for row in rows["image"]}
             return measure_closeness(candidate, reference, rows, job)
 
-        monkeypatch.setattr(to_int8, "Batches", Recorded)
+        monkeypatch.setattr(to_int8, "measure_ranges", ranges)
         monkeypatch.setattr(to_int8, "measure_closeness", measure)
         write(job_of(tmp_path), "onnx", "onnx-int8")
         assert len(seen["ranges"]) == len(seen["chosen"]) == 64
@@ -251,15 +250,6 @@ class TestInt8:
         together = runner.run({"image": ROWS})["logits"]
         alone = np.concatenate([runner.run({"image": ROWS[row : row + 1]})["logits"] for row in range(8)])
         np.testing.assert_array_equal(together[:8], alone)
-
-
-def test_batches_are_of_one_size_and_can_be_had_again() -> None:
-    batches = Batches({"image": ROWS[:21]})
-    assert len(batches) == 2
-    for start in (0, 1):
-        batches.set_range(start, 2)
-        found = [batch["image"] for batch in iter(batches.get_next, None)]
-        np.testing.assert_array_equal(np.concatenate(found), ROWS[8 * start : 16])
 
 
 @pytest.mark.parametrize(
@@ -322,7 +312,7 @@ def test_the_best_comes_first_and_nan_last() -> None:
 
 
 def test_ir_of_the_float32_graph_describes_no_weight_twice(folder: Path) -> None:
-    """Why `read_float32_graph` drops descriptions of weights: torch's exporter writes them."""
+    """Why `write_beside` drops descriptions of weights: torch's exporter writes them."""
     model = onnx.load(folder / GRAPH)
     weights = {tensor.name for tensor in model.graph.initializer}
     assert weights & {value.name for value in model.graph.value_info}, "torch writes them no more: simplify"
