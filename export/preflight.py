@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ _HOSTILE = 50.0  # times as large as the row that is judged
 _SEED = 71_993  # of what a factory draws: weights that are loaded afterwards cover it, constants do not
 # of two float64 sums in another order, far below what float32 shows; rows that mix differ by far more
 _SAME = 1e-9
+_SAME_FLOAT32 = 1e-5  # where an operator has no float64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,8 +216,9 @@ def _mixing(module: nn.Module, inputs: Outputs) -> str | None:
                 f"{part_name(module, '')} fails in float64, or at batch size 1, where its graphs are judged "
                 f"({reason}); take dtypes from its inputs, and write forward for any number of rows"
             ) from error
-        if not all(_same_row(one, many) for one, many in pairs):
-            return part_name(wide, first_difference(wide, alone, among, same=_same_row))
+        same = partial(_same_row, tolerance=_SAME_FLOAT32 if wide.float32_operators else _SAME)
+        if not all(same(one, many) for one, many in pairs):
+            return part_name(wide, first_difference(wide, alone, among, same=same))
     return None
 
 
@@ -225,7 +228,7 @@ def _hostile(rows: Tensor) -> Tensor:
     return rows * _HOSTILE if rows.is_floating_point() else rows.clone()
 
 
-def _same_row(alone: Tensor, among: Tensor) -> bool:
+def _same_row(alone: Tensor, among: Tensor, *, tolerance: float) -> bool:
     """Return whether the middle of three rows is the same as it is alone; tensors without rows tell nothing."""
     if not alone.ndim or len(among) != 3 * len(alone):
         return True
@@ -233,7 +236,7 @@ def _same_row(alone: Tensor, among: Tensor) -> bool:
     if not alone.is_floating_point():
         return equal(alone, row)
     scale = max(1.0, float(alone.abs().nan_to_num(posinf=0.0).max())) if alone.numel() else 1.0
-    return torch.allclose(alone, row, rtol=_SAME, atol=_SAME * scale, equal_nan=True)
+    return torch.allclose(alone, row, rtol=tolerance, atol=tolerance * scale, equal_nan=True)
 
 
 def _all_equal(one: Outputs, other: Outputs, *, same: Callable[[Tensor, Tensor], bool] | None = None) -> bool:

@@ -10,10 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+import export
+from evaluate.judge import certify
+from evaluate.tables import print_certificate, stdout_console
 from export.module_runner import ModuleRunner
 from export.reference import to_float64
 from export.to_onnx import export_onnx
-from serve.bundle import TensorSpec
+from serve.bundle import TensorSpec, read_bundle
 from serve.onnx_runner import OnnxRunner
 from serve.parity import row_parity
 
@@ -167,6 +170,36 @@ def test_an_operator_without_float64_has_a_weaker_reference_that_is_none_of_eage
     arrays = {"eager": eager.numpy(), "reference": wide.numpy()}
     assert row_parity(other.numpy(), **arrays).ratio < 0.7
     assert not row_parity(other.numpy() * np.float32(1 + 1e-5), **arrays).passed
+
+
+@float32_only.register_fake
+def _(x: Tensor) -> Tensor:
+    return torch.empty_like(x)
+
+
+def test_a_certificate_names_the_operator_without_float64(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(6, WIDTH), Summed(), nn.Tanh(), nn.Linear(WIDTH, 3)).eval()
+    with pytest.warns(UserWarning, match="no samples were given"):
+        export.bundle(
+            network, tmp_path / "summed", inputs="x:float32[6]", labels=("a", "b", "c"), formats=("torchscript",)
+        )
+    bundle = read_bundle(tmp_path / "summed")
+    assert bundle.manifest.row_independent
+    certificate = certify(bundle, module=network, quick=True)
+    assert certificate.passed
+    assert certificate.setting.float32_operators == ("facsimile_tests.float32_only",)
+    print_certificate(certificate, stdout_console())
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "weaker reference: facsimile_tests.float32_only has no float64" in shown
+
+
+class Summed(nn.Module):
+    """Runs the operator that has no float64."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run one batch."""
+        return float32_only(x)
 
 
 def test_an_error_of_forward_is_none_of_dtypes() -> None:
