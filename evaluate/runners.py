@@ -167,10 +167,9 @@ def _torch(
 ) -> Iterator[Candidate]:
     """Load a graph of torch once, and let it run with each number of threads; it is never rewritten."""
     runner, fault = None, None
+    content = bundle.read(entry)
     try:
-        runner = eager_runner(cast(nn.Module, load(bundle.read(entry))), bundle)
-    except BundleError:
-        raise
+        runner = eager_runner(cast(nn.Module, load(content)), bundle)
     except Exception as error:  # noqa: BLE001 - of damaged bytes, torch's readers raise whatever their parts do
         fault = f"{entry.path} cannot be loaded by torch {torch.__version__} ({first_line(error)}); export it again"
     usual = torch.get_num_threads()
