@@ -226,7 +226,8 @@ class Certificate:
     """`certificate.json`: sealed like the manifest, and bound to one bundle by the manifest's digest.
 
     ``passed`` speaks of all graphs that were judged; ``precisions`` of those of each precision, as a server runs one of
-    them: they pass only if each of them was judged in the way that it is served.
+    them: they pass only if each of them was judged in the way that it is served. ``slack`` says how far beyond the
+    rule's bounds ONNX Runtime's rounding went, at most, where the graph was right in float64; 1 where it kept them.
     """
 
     schema_version: int
@@ -239,6 +240,7 @@ class Certificate:
     setting: Setting
     checks: tuple[Check, ...]
     graphs: tuple[GraphVerdict, ...]
+    slack: float = 1.0
 
 
 def write_certificate(certificate: Certificate, directory: Path) -> Path:

@@ -224,6 +224,7 @@ def _certificate(
         setting=setting,
         checks=checks,
         graphs=tuple(graphs),
+        slack=max((comparison.slack for graph in graphs for comparison in graph.comparisons), default=1.0),
     )
 
 

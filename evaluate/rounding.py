@@ -17,9 +17,9 @@ from evaluate.certificate import Comparison
 from evaluate.inputs import Arrays, InputSet, take
 from evaluate.truth import Truth
 from export.module_runner import run_batches
+from serve.parity import COARSEST
 from serve.runner import Runner
 
-COARSEST = 64.0
 # of the bounds, that the graph may use up in float64, where rounding is left in nothing but weights that were merged
 _SHARE = 1 / 3
 _ROWS = 64

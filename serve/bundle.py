@@ -152,6 +152,7 @@ class CertificateHead:
     bundle_sha256: str
     passed: bool
     precisions: dict[str, str] = field(default_factory=dict)
+    slack: float = 1.0
 
 
 def read_certificate(bundle: Bundle) -> CertificateHead | None:

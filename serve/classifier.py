@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from serve.answer import Answer, NotReadyError, RequestError
 from serve.batcher import Batcher, Origin
-from serve.bundle import Bundle, BundleError, Manifest, Precision, read_bundle
+from serve.bundle import Bundle, BundleError, Manifest, Precision, read_bundle, read_certificate
 from serve.devices import Choice, Provider, choose_provider
 from serve.golden import Golden, GoldenCheck, check_fits, check_golden, read_golden
 from serve.onnx_runner import ORT_ERRORS, OnnxRunner, open_runner
+from serve.parity import COARSEST
 from serve.preprocess import MAX_PIXELS, ImageTooLargeError, prepare_bytes
 from serve.runner import Runner
 from serve.signature import check_inputs, describe_inputs
@@ -24,6 +25,7 @@ from serve.signing import require_signature
 logger = logging.getLogger(__name__)
 
 SMALL_PIXELS = 4_000_000
+_SLACK_MARGIN = 2.0
 START_LIMIT_S = 600.0  # of one run of golden inputs: what takes longer is no use to anybody, or has no end
 _LARGE = threading.Lock()  # of the whole process: a large image may take a gigabyte
 
@@ -40,6 +42,7 @@ class Classifier:
         precision: Precision of the graph.
         max_batch: Most rows of one run.
         max_queue_rows: Most rows that may wait, and most rows of one request.
+        slack: As for `check_golden`.
 
     Attributes:
         checks: The golden check, an entry per output and batch size.
@@ -57,6 +60,7 @@ class Classifier:
         precision: Precision,
         max_batch: int = 64,
         max_queue_rows: int = 1024,
+        slack: float = 1.0,
     ) -> None:
         self.bundle = bundle
         self.provider = provider
@@ -73,6 +77,7 @@ class Classifier:
                 batch_sizes=sorted({1, max_batch}),
                 precision=precision,
                 decisive="classification" in bundle.manifest.task,
+                slack=slack,
             )
         except ORT_ERRORS as error:
             self.reason = (
@@ -139,6 +144,7 @@ class Classifier:
             precision=precision,
             max_batch=max_batch if bundle.manifest.row_independent else 1,
             max_queue_rows=max_queue_rows,
+            slack=_slack(bundle),
         )
 
     @property
@@ -237,6 +243,14 @@ class Classifier:
             f"model {self.name} does not reproduce its golden outputs on this machine with {self.provider}: "
             f"{worst.sentence}; use another provider, or export the bundle again"
         )
+
+
+def _slack(bundle: Bundle) -> float:
+    """Return how much wider than the rule's the bounds are here: other rows and batches round in other ways."""
+    certificate = read_certificate(bundle)
+    if certificate is None or not certificate.slack > 1:
+        return 1.0
+    return min(_SLACK_MARGIN * certificate.slack, COARSEST)
 
 
 def _missing(bundle: Bundle, precision: Precision | None) -> str:

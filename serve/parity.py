@@ -15,6 +15,7 @@ INTEGER_SHARE = 0.001
 # one chaotic row, both errors are luck, and it would also hide what is wrong with all the others
 OUTLIER = 8.0
 OUTLIER_SLACK = 32.0
+COARSEST = 64.0  # times the bounds, that a runtime's own rounding may go, see `evaluate.rounding`
 _MOST_WRONG = 0.05  # of integers; where PyTorch itself gets more wrong, nothing is proven
 _SAME = 1e-9  # of two ways to compute a softmax in float64
 _LEAST_ROWS = 8

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from evaluate.certificate import GraphVerdict
 from evaluate.double_graph import DoubleRunner
 from evaluate.inputs import whole
-from evaluate.rounding import COARSEST
 from evaluate.runners import Candidate
 from evaluate.truth import Truth
 from evaluate.verdicts import judge_graph
 from serve.bundle import TensorSpec
 from serve.onnx_runner import OnnxRunner
+from serve.parity import COARSEST
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 CHANNELS = 16

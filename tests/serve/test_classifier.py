@@ -14,7 +14,15 @@ from PIL import Image
 
 from serve.answer import ModelFaultError, NotReadyError, RequestError, TooLargeError
 from serve.batch_rows import read_image
-from serve.bundle import BundleError, ImagePreprocessing, TensorSpec, seal
+from serve.bundle import (
+    BundleError,
+    CertificateHead,
+    ImagePreprocessing,
+    TensorSpec,
+    encode_sealed,
+    read_bundle,
+    seal,
+)
 from serve.classifier import Classifier
 from serve.devices import ProviderError, choose_provider, cuda_fault, usable_cpus
 from serve.onnx_runner import OnnxRunner
@@ -43,6 +51,18 @@ def test_one_perturbed_weight_keeps_it_from_being_ready(tmp_path: Path, perturbe
             assert "model tiny does not reproduce its golden outputs on this machine with CPU" in classifier.reason
             with pytest.raises(NotReadyError, match="does not reproduce its golden outputs"):
                 classifier.submit(classifier.golden().inputs)
+
+
+@pytest.mark.parametrize(("slack", "ready"), [(1.0, False), (1.5, False), (4.0, True)])
+def test_a_certificate_that_found_the_runtime_coarse_widens_the_bounds(
+    tmp_path: Path, slack: float, ready: bool
+) -> None:
+    path = write_tiny_bundle(tmp_path / "b", perturbed=1e-5)  # 4.1 times the bounds
+    bundle_sha256 = read_bundle(path).manifest.sha256
+    head = CertificateHead(sha256="0" * 64, bundle_sha256=bundle_sha256, passed=True, slack=slack)
+    (path / "certificate.json").write_bytes(encode_sealed(head))
+    with Classifier.open(path, provider="cpu") as classifier:
+        assert classifier.ready is ready
 
 
 def test_answers_are_the_eager_ones(tiny: Classifier) -> None:

@@ -177,6 +177,14 @@ def test_the_check_can_fail() -> None:
     assert check.sentence == "output y at batch size 2: candidate has 8 values that are NaN or infinite"
 
 
+def test_bounds_are_wider_where_only_the_runtime_is_coarse() -> None:
+    (close,) = check_golden(Doubling(error=1e-5), make(), batch_sizes=[2])
+    assert not close.parity.passed
+    (wide,) = check_golden(Doubling(error=1e-5), make(), batch_sizes=[2], slack=2 * close.parity.ratio)
+    assert wide.parity.passed
+    assert wide.parity.ratio == pytest.approx(0.5)
+
+
 def test_golden_arrays_must_be_the_models(tiny: Classifier) -> None:
     check_fits(tiny.golden(), tiny.manifest)
     with pytest.raises(
