@@ -21,13 +21,12 @@ from train.revision import source_revision
 
 CLASSES = 1000
 _PICTURES = 12
-_KIB = 1024
 _HOLDS, _FAILS = 0, 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ran:
-    """One command as it ended."""
+    """One command as it ended; `peak_bytes` is 0 where it was killed."""
 
     code: int
     duration_s: float
@@ -48,17 +47,17 @@ def examine(name: str, folder: Path, *, settings: Settings) -> Result:
     factory = f"torchvision.models:{name}"
     labels.write_text("\n".join(f"class {index}" for index in range(CLASSES)) + "\n", encoding="utf-8")
     write_pictures(pictures, _PICTURES, side=side, seed=settings.seed + 1)
-    made = _run(folder, "-m", "evaluate.zoo.weights", name, str(weights), str(side), str(settings.seed))
+    made = _run(folder, "evaluate.zoo.weights", name, str(weights), str(side), str(settings.seed))
     exported = judged = None
     if made.code == 0:
         specification = f"image:uint8[{side},{side},3]"
         exported = _run(
-            folder, "-m", "export", "--factory", factory, "--weights", str(weights), "--input", specification,
+            folder, "export", "--factory", factory, "--weights", str(weights), "--input", specification,
             "--labels", str(labels), "--samples", str(pictures), "--out", str(out), "--certify", "none",
         )  # fmt: skip
     if exported is not None and exported.code == 0:
         quick = ["--quick"] if settings.mode == "quick" else []
-        judged = _run(folder, "-m", "evaluate", "parity", str(out), "--factory", factory, *quick)
+        judged = _run(folder, "evaluate", "parity", str(out), "--factory", factory, *quick)
     bundle = read_bundle(out) if judged is not None and judged.code in {_HOLDS, _FAILS} else None
     ran = [step for step in (made, exported, judged) if step is not None]
     size = msgspec.json.decode(made.last_words, type=Size) if made.code == 0 else Size(parameters=0, flops=0)
@@ -79,22 +78,18 @@ def examine(name: str, folder: Path, *, settings: Settings) -> Result:
 
 
 def _run(folder: Path, *arguments: str) -> _Ran:
-    start = time.perf_counter()
+    """Run a module with its arguments, in a process that says how much memory it took."""
+    start, peak = time.perf_counter(), folder / "peak.txt"
+    peak.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "evaluate.zoo.measured", str(peak), *arguments]
     with (folder / "output.txt").open("w+", encoding="utf-8") as output:
-        process = subprocess.Popen([sys.executable, *arguments], stdout=output, stderr=subprocess.STDOUT)
-        try:
-            _, status, usage = os.wait4(process.pid, 0)
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
-        process.returncode = os.waitstatus_to_exitcode(status)
+        code = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
         output.seek(0)
         lines = [line.strip() for line in output if line.strip()]
     return _Ran(
-        code=process.returncode,
+        code=code,
         duration_s=time.perf_counter() - start,
-        peak_bytes=usage.ru_maxrss * (1 if sys.platform == "darwin" else _KIB),
+        peak_bytes=int(peak.read_text(encoding="ascii")) if peak.is_file() else 0,
         last_words=lines[-1] if lines else "",
     )
 

@@ -232,3 +232,13 @@ def test_a_file_in_the_way_is_named(tmp_path: Path, capsys: pytest.CaptureFixtur
     (tmp_path / "zoo").write_text("")
     assert main(["zoo", "alexnet", "--out", str(tmp_path / "zoo")]) == 2
     assert "zoo cannot be made (File exists)" in capsys.readouterr().err
+
+
+def test_a_commands_own_memory_is_measured_not_its_parents(tmp_path: Path) -> None:
+    ballast = np.ones(25_000_000)
+    file = tmp_path / "peak.txt"
+    for module, code in (("this", 0), ("evaluate.zoo.nothing", 1)):
+        command = [sys.executable, "-m", "evaluate.zoo.measured", str(file), module]
+        assert subprocess.run(command, capture_output=True, check=False).returncode == code
+        assert 2**20 < int(file.read_text(encoding="ascii")) < ballast.nbytes / 2
+        file.unlink()
