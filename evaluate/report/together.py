@@ -49,13 +49,13 @@ def _beside(first: Findings, other: Findings) -> Beside:
     if one is None or two is None or one.right is None or two.right is None:
         return Beside(drop=None, why_not="accuracy was not measured of both")
     if first.manifest.labels != other.manifest.labels:
-        return Beside(drop=None, why_not="the classes are others")
+        return Beside(drop=None, why_not="it has other classes")
     same_data = first.manifest.provenance.dataset_sha256 == other.manifest.provenance.dataset_sha256
     same_rows = one.inputs_sha256 == two.inputs_sha256 or (
         not one.carried and not two.carried and (one.named or same_data)
     )
     if not (same_rows and np.array_equal(one.truth, two.truth)):
-        return Beside(drop=None, why_not="the samples are others")
+        return Beside(drop=None, why_not="its samples are others")
     return Beside(drop=paired_drop(one.right, two.right), why_not=None)
 
 

@@ -138,7 +138,7 @@ def beside_sentence(beside: Beside) -> str:
     """Say how one bundle does against the first."""
     drop = beside.drop
     if drop is None:
-        return f"cannot be compared: {beside.why_not}"
+        return f"is not compared: {beside.why_not}"
     low, high = (-100 * end for end in reversed(drop.interval_95))
     chance = " (chance alone may do that)" if drop.mcnemar_p > _LIKELY_BY_CHANCE else ""
     return (

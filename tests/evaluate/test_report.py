@@ -1,0 +1,427 @@
+"""The report: what stands in it, what is escaped, that nothing is loaded, exit codes, and what it does without data."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from altered import change_manifest, copy_bundle, replace_file
+from matplotlib.figure import Figure
+from PIL import Image
+
+import export.__main__
+from evaluate.report.choose import by_chance, every_class
+from evaluate.report.examine import Request, examine
+from evaluate.report.findings import Findings
+from evaluate.report.page import page_of
+from evaluate.report.show import cell_text, image_uri
+from evaluate.report.svg import inline_svg
+from evaluate.report.together import beside_first, state_of
+from evaluate.report.words import bar, milliseconds, moment, number, sure
+from export.factory import load_factory
+from serve.bundle import Feature, Manifest, read_bundle
+from train.dataset import MissingDataError
+
+Evaluate = Callable[..., tuple[int, str, str]]
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "{{ 7 * 191 }}{% raw %}</svg></style>",
+    "\u202eabc &amp; https://example.com/x.png",
+)
+NETWORKS = """
+import torch
+from torch import nn
+
+class Pictures(nn.Module):
+    def __init__(self, classes=4):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(108, classes))
+
+    def forward(self, image):
+        return self.layers(image)
+
+class Prices(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 1))
+
+    def forward(self, features):
+        return self.layers(features)
+"""
+
+
+@dataclass
+class Seen(HTMLParser):
+    """All elements and attributes of a page, and its text."""
+
+    tags: list[str] = field(default_factory=list)
+    attributes: list[tuple[str, str, str]] = field(default_factory=list)
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def look(path: Path) -> Seen:
+    seen = Seen()
+    seen.feed(path.read_text(encoding="utf-8"))
+    seen.text = " ".join(seen.text.split())
+    return seen
+
+
+def assert_loads_nothing(seen: Seen) -> None:
+    assert not {"script", "link", "iframe", "object", "embed", "base", "form"} & set(seen.tags)
+    for tag, name, value in seen.attributes:
+        assert not name.startswith("on"), (tag, name)
+        if name in {"src", "href", "xlink:href", "srcset", "action", "data", "poster"}:
+            assert value.startswith(("data:image/", "#")), (tag, name, value)
+        if name == "style":
+            assert "url(" not in value.replace("url(#", "")
+    style = next(value for tag, name, value in seen.attributes if name == "content" and "default-src" in value)
+    assert style.startswith("default-src 'none'; img-src data:;")
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two bundles of own networks: pictures with hostile labels, prices; and samples of each."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "nets.py").write_text(NETWORKS, encoding="utf-8")
+    scope: dict[str, type[torch.nn.Module]] = {}
+    exec(NETWORKS, scope)  # noqa: S102 - a constant of this file
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    for name in ("Pictures", "Prices"):
+        torch.save(scope[name]().state_dict(), folder / f"{name}.pth")
+    np.savez(
+        folder / "Pictures.npz",
+        image=rng.integers(0, 256, size=(60, 6, 6, 3), dtype=np.uint8),
+        label=rng.integers(0, 4, size=60),
+    )
+    rows = rng.normal(size=(60, 3))
+    lines = ["rooms,<b>area</b>,price", *(",".join(map(str, row)) for row in rows)]
+    (folder / "Prices.csv").write_text("\n".join(lines), encoding="utf-8")
+    (folder / "labels.txt").write_text("\n".join(HOSTILE), encoding="utf-8")
+    common = ("--formats", "onnx", "--certify", "quick")
+    for name, options in (
+        ("Pictures", ("--input", "image:uint8[6,6,3]", "--labels", str(folder / "labels.txt"))),
+        ("Prices", ("--input", "features:float32[2]", "--columns", "rooms,<b>area</b>", "--targets", "price")),
+    ):
+        samples = next(path for path in folder.iterdir() if path.stem == name and path.suffix in {".npz", ".csv"})
+        arguments = ("--factory", f"{folder / 'nets.py'}:{name}", "--weights", str(folder / f"{name}.pth"))
+        out = ("--samples", str(samples), "--out", str(folder / name.lower()))
+        assert export.__main__.main([*arguments, *options, *out, *common]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pictures(own: Path) -> Findings:
+    """What is found of the pictures."""
+    factory = f"{own / 'nets.py'}:Pictures"
+    request = Request(data_root=own, bench=False, factory=(load_factory(factory), factory))
+    return examine(read_bundle(own / "pictures"), request)
+
+
+def test_pictures_with_hostile_labels(own: Path, evaluate: Evaluate, tmp_path: Path) -> None:
+    html, document = tmp_path / "report.html", tmp_path / "report.json"
+
+    def taint(manifest: Manifest) -> Manifest:
+        origin = replace(
+            manifest.provenance,
+            dataset="<i>data</i>",
+            device="<svg onload=alert(2)>",
+            versions={"<u>": '"onmouseover="alert(3)'},
+            training={"epochs": "</style><script>alert(4)</script>"},
+        )
+        return replace(manifest, provenance=origin)
+
+    bundle = copy_bundle(own / "pictures", tmp_path / "tainted")
+    change_manifest(bundle, taint)
+    options = ("--factory", f"{own / 'nets.py'}:Pictures", "--samples", str(own / "Pictures.npz"))
+    code, out, _ = evaluate("report", str(bundle), "--html", str(html), "--json", str(document), *options)
+    assert code == 0
+    assert out.startswith("pictures: parity holds")
+    seen = look(html)
+    assert_loads_nothing(seen)
+    for label in (*HOSTILE, "<i>data</i>", "<svg onload=alert(2)>", "</style><script>alert(4)</script>"):
+        assert " ".join(label.split()) in seen.text
+    assert "1337" not in seen.text
+    assert {"i", "u", "b"} & set(seen.tags) == {"i"}  # the bars' own
+    assert all(name in {"style"} for tag, name, _ in seen.attributes if tag == "i")
+    images = [value for tag, name, value in seen.attributes if (tag, name) == ("img", "src")]
+    assert len(images) == 24 + 16 + 16
+    for part in ("Passed", "no certificate, so this one was made", "What is taken for what", "surest mistakes"):
+        assert part in seen.text
+    assert "not shown to be any better than always answering the commonest class" in seen.text
+    found = json.loads(document.read_text(encoding="utf-8"))["bundles"][0]
+    assert found["parity"] == "pass"
+    assert not found["certificate_stored"]
+    assert found["accuracy"]["graphs"][1]["rows"] == 60
+    assert {row["batch_size"] for row in found["bench"]["rows"]} == {1, 32}
+    assert found["blame"]["passed"]
+
+
+def test_a_regression_of_a_table(own: Path, evaluate: Evaluate, tmp_path: Path) -> None:
+    html = tmp_path / "prices.html"
+    options = ("--factory", f"{own / 'nets.py'}:Prices", "--samples", str(own / "Prices.csv"), "--no-bench")
+    code, _, _ = evaluate("report", str(own / "prices"), "--html", str(html), *options)
+    assert code == 0
+    seen = look(html)
+    assert_loads_nothing(seen)
+    assert "b" not in seen.tags
+    for part in (
+        "Mean error",
+        "root mean square",
+        "price, true",
+        "<b>area</b>",
+        "The greatest errors",
+        "--no-bench was",
+    ):
+        assert part in seen.text
+    assert "img" not in seen.tags
+    assert "decisions changed" not in seen.text
+    assert len([None for tag in seen.tags if tag == "svg"]) == 3
+
+
+def test_without_samples_a_regression_says_why_it_is_not_measured(
+    own: Path, evaluate: Evaluate, tmp_path: Path
+) -> None:
+    html = tmp_path / "prices.html"
+    options = ("--factory", f"{own / 'nets.py'}:Prices", "--no-bench")
+    assert evaluate("report", str(own / "prices"), "--html", str(html), *options)[0] == 0
+    text = look(html).text
+    assert "Not here: has no recipe and carries no labelled samples" in text
+    assert "What it says of samples" not in text
+
+
+def test_bundles_are_compared_on_the_same_samples(
+    own: Path, pictures: Findings, evaluate: Evaluate, tmp_path: Path
+) -> None:
+    html, document = tmp_path / "two.html", tmp_path / "two.json"
+    options = ("--factory", f"{own / 'nets.py'}:Pictures", "--no-bench", "--json", str(document))
+    bundles = (str(own / "pictures"), str(own / "pictures"))
+    assert evaluate("report", *bundles, "--html", str(html), *options)[0] == 0
+    seen = look(html)
+    assert_loads_nothing(seen)
+    assert "All 2 bundles give the answers of the models that were trained." in seen.text
+    assert "0 samples gained, 0 lost, McNemar p = 1 (chance alone may do that)" in seen.text
+    assert {value for tag, name, value in seen.attributes if name == "href" and tag == "a"} == {
+        "#bundle-1",
+        "#bundle-2",
+    }
+    ids = [value for _, name, value in seen.attributes if name == "id"]
+    assert {"bundle-1", "bundle-2"} <= set(ids)
+    assert len(ids) == len(set(ids))
+    assert json.loads(document.read_text(encoding="utf-8"))["against_first"][0]["drop"]["mcnemar_p"] == 1
+
+    assert pictures.sampled is not None
+    assert pictures.sampled.carried
+    sampled = replace(pictures.sampled, carried=False)
+    assert sampled.right is not None
+    better = replace(pictures, sampled=replace(sampled, right=np.ones_like(sampled.right), inputs_sha256="1" * 64))
+    classes = replace(pictures, manifest=replace(pictures.manifest, labels=(*HOSTILE[:3], "another")))
+    rows = replace(pictures, sampled=replace(sampled, truth=sampled.truth[::-1].copy()))
+    others = replace(better, sampled=replace(sampled, inputs_sha256="1" * 64, carried=True))
+    nothing = replace(pictures, sampled=None)
+    found = beside_first((replace(pictures, sampled=sampled), better, classes, rows, others, nothing))
+    assert found[0].drop is not None
+    assert (found[0].drop.lost, found[0].drop.gained) == (0, int((~sampled.right).sum()))
+    assert [one.why_not for one in found[1:]] == [
+        "it has other classes",
+        "its samples are others",
+        "its samples are others",
+        "accuracy was not measured of both",
+    ]
+
+
+def test_a_bundle_that_fails_is_reported_all_the_same(own: Path, evaluate: Evaluate, tmp_path: Path) -> None:
+    wrong = copy_bundle(own / "pictures", tmp_path / "wrong")
+    state = torch.load(wrong / "state_dict.pt", weights_only=True)
+    name = next(key for key in state if key.endswith("weight"))
+    state[name] = state[name] + 0.01
+    torch.save(state, wrong / "state_dict.pt")
+    replace_file(wrong, "state_dict.pt", (wrong / "state_dict.pt").read_bytes())
+    html = tmp_path / "wrong.html"
+    options = ("--factory", f"{own / 'nets.py'}:Pictures", "--no-bench")
+    code, out, _ = evaluate("report", str(wrong), "--html", str(html), *options)
+    assert code == 1
+    assert out.startswith("pictures: parity fails")
+    text = look(html).text
+    assert "pictures must not be served: it is not the model that was trained." in text
+    assert "culprit" in text
+
+
+def test_a_certificate_that_leaves_a_graph_out_proves_too_little(pictures: Findings) -> None:
+    assert state_of(pictures) == "pass"
+    passed = pictures.certificate
+    less = replace(pictures, certificate=replace(passed, graphs=()))
+    assert state_of(less) == "unproven"
+    assert "says nothing of graph.onnx; make it again" in unescape(page_of([less]))
+    failed = replace(passed, graphs=(replace(passed.graphs[0], verdict="fail", reason="a reason"),))
+    assert state_of(replace(pictures, certificate=failed)) == "fail"  # whatever "passed" says
+    check = replace(passed.checks[0], passed=False, detail="<b>another</b>")
+    assert state_of(replace(pictures, certificate=replace(passed, checks=(check,)))) == "fail"
+
+
+def test_without_the_data_of_its_recipe_a_bundle_is_measured_on_its_own_samples(
+    digits_bundle: Path, evaluate: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise MissingDataError("digits are not here")
+
+    monkeypatch.setattr("evaluate.labelled.load_dataset", gone)
+    html = tmp_path / "digits.html"
+    assert evaluate("report", str(digits_bundle), "--html", str(html), "--no-bench")[0] == 0
+    text = look(html).text
+    assert "Certificate of the bundle, full, made 20" in text
+    assert "labelled samples, because digits is not here" in text
+    assert "the few samples that the bundle carries" in text
+    assert html.stat().st_size < 2**20
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        pytest.param(
+            ("--html", "report.txt"),
+            "--html is report.txt, but the report is HTML; give the name of a file that ends in .html",
+            id="no HTML",
+        ),
+        pytest.param(
+            ("--html", "nowhere/report.html"),
+            "--html is nowhere/report.html, but that is no place for a file; give a file in a folder that exists",
+            id="no folder",
+        ),
+        pytest.param(
+            ("--html", "report.html", "--json", "nowhere/report.json"),
+            "--json is nowhere/report.json, but that is no place for a file; give a file in a folder that exists",
+            id="no folder for JSON",
+        ),
+        pytest.param(
+            ("--html", "report.html", "--seed", "-1"),
+            "--seed is -1, but seeds are 0 or greater; leave it out",
+            id="seed",
+        ),
+        pytest.param(
+            ("--html", "report.html"),
+            "nothing does not exist, but a bundle directory was expected; make one with `python -m export RUN`",
+            id="no bundle",
+        ),
+    ],
+)
+def test_what_cannot_be_reported_is_trouble(
+    options: tuple[str, ...], sentence: str, evaluate: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = evaluate("report", "nothing", *options)
+    assert (code, out, err) == (2, "", f"error: {sentence}\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bundle_whose_network_cannot_be_built_is_trouble_and_writes_nothing(
+    own: Path, evaluate: Evaluate, tmp_path: Path
+) -> None:
+    code, _, err = evaluate("report", str(own / "pictures"), "--html", str(tmp_path / "report.html"))
+    assert code == 2
+    assert "--factory" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_certificate_of_another_make_is_trouble(own: Path, evaluate: Evaluate, tmp_path: Path) -> None:
+    from serve.bundle import seal
+
+    bundle = copy_bundle(own / "pictures", tmp_path / "older")
+    digest = read_bundle(bundle).manifest.sha256
+    document = {"sha256": "0" * 64, "bundle_sha256": digest, "passed": True, "precisions": {"float32": "pass"}}
+    (bundle / "certificate.json").write_bytes(seal(json.dumps(document).encode()))
+    code, _, err = evaluate("report", str(bundle), "--html", str(tmp_path / "report.html"))
+    assert code == 2
+    assert err.rstrip().endswith(f"run `python -m evaluate parity {bundle}` again")
+
+
+def test_charts_load_nothing_and_follow_the_page() -> None:
+    figure = Figure(figsize=(4, 3), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title("left out")
+    axes.plot([0, 1], color="#1f4e9c", label="</text><script>alert(1)</script><!-- x -->")
+    axes.set_xlabel('a "#000000" & <b>')
+    axes.imshow(np.eye(3))
+    axes.legend()
+    svg = inline_svg(figure, 'it\'s "here" <b>', name="one")
+    seen = Seen()
+    seen.feed(str(svg))
+    assert seen.tags[0] == "svg"
+    assert svg.endswith("</svg>")
+    assert not {"script", "style", "metadata", "b"} & set(seen.tags)
+    assert ("svg", "aria-label", 'it\'s "here" <b>') in seen.attributes
+    assert "left out" not in seen.text
+    assert "</text><script>alert(1)</script><!-- x -->" in seen.text
+    assert "var(--one)" in svg
+    assert "http" not in svg
+    used = set(re.findall(r"url\(#([^)]*)\)", svg)) | {
+        value[1:] for _, name, value in seen.attributes if name == "href" and value.startswith("#")
+    }
+    ids = {value for _, name, value in seen.attributes if name == "id"}
+    assert used <= ids
+    assert all(one.startswith("one-") for one in ids)
+    assert next(value for tag, name, value in seen.attributes if (tag, name) == ("image", "href")).startswith("data:")
+
+
+def test_small_images_stay_as_they_are_and_large_ones_shrink() -> None:
+    import base64
+    import io
+
+    rng = np.random.default_rng(0)
+    for shape in ((8, 8, 1), (96, 40, 3), (300, 200, 3)):
+        pixels = rng.integers(0, 256, size=shape, dtype=np.uint8)
+        kind, _, content = image_uri(pixels).partition(";base64,")
+        with Image.open(io.BytesIO(base64.b64decode(content))) as image:
+            if max(shape) <= 96:
+                assert kind == "data:image/png"
+                assert np.array_equal(np.asarray(image).reshape(shape), pixels)
+            else:
+                assert kind == "data:image/jpeg"
+                assert image.size == (107, 160)
+
+
+def test_cells_say_words_numbers_and_what_is_missing() -> None:
+    street = Feature(name="street", categories=("paved", "gravel"), optional=True)
+    assert [cell_text(value, street) for value in (0.0, 1.0, 2.0, float("nan"))] == ["paved", "gravel", "2", "missing"]
+    assert cell_text(1234.5, Feature(name="area")) == "1,234.5"
+
+
+def test_samples_by_chance_are_in_order_and_the_same_for_a_seed() -> None:
+    places = np.arange(100)
+    drawn = [by_chance(places, 10, np.random.default_rng(seed)) for seed in (1, 1, 2)]
+    assert np.array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])
+    assert list(drawn[0]) == sorted(drawn[0])
+    assert np.allclose(every_class(np.array([[0.25]])), [[0.75, 0.25]])
+
+
+def test_numbers_as_people_read_them() -> None:
+    assert sure(1.0) == "> 99.9\u00a0%"
+    assert sure(0.512) == "51.2\u00a0%"
+    assert (number(None), number(1234.5), number(123456.7)) == ("\u2013", "1,234", "123,457")
+    assert (milliseconds(0.01234), milliseconds(4321.0)) == ("0.0123 ms", "4.32 s")
+    assert (bar(None), bar(float("nan")), bar(0.25), bar(7.0), bar(float("inf"))) == (
+        "0%",
+        "0%",
+        "25.0%",
+        "100.0%",
+        "100.0%",
+    )
+    assert moment("2026-11-21T10:20:46+00:00") == "2026-11-21 10:20 UTC"
