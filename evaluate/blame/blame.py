@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from evaluate.blame.case import Case
 from evaluate.blame.culprit import find_culprit
 from evaluate.blame.follow import Point, follow
-from evaluate.blame.found import Blame, Node
+from evaluate.blame.found import Blame, Cost, Culprit, Node
 from evaluate.blame.lines import run_program
 from evaluate.blame.pairs import Pair, tensors_of
+from evaluate.blame.reduced import Widened, costs_of
 from evaluate.blame.subject import choose_graph, golden_rows, pair_of, served_outputs
 from evaluate.eager import checked_eager
 from evaluate.inputs import count, take
@@ -71,14 +72,10 @@ def blame_graph(
     on_step(f"pairing {entry.path} with PyTorch's operations")
     served = served_outputs(bundle, entry, feeds) if entry.format == "onnx" else None
     pair = pair_of(bundle, entry, eager.module, feeds)
-    return blame_pair(
-        pair,
-        feeds,
-        Truths(reference=reference, eager=single),
-        name=bundle.manifest.name,
-        served=served,
-        on_step=on_step,
-    )
+    truths, name = Truths(reference=reference, eager=single), bundle.manifest.name
+    if entry.precision is not None and entry.precision != "float32":
+        return replace(cost_pair(pair, feeds, truths, name=name, on_step=on_step), precision=entry.precision)
+    return blame_pair(pair, feeds, truths, name=name, served=served, on_step=on_step)
 
 
 def blame_pair(
@@ -118,22 +115,27 @@ def blame_pair(
         culprit = find_culprit(case, on_step=on_step)
     elif served is not None and (rewritten := _fault(judge_outputs(served, truths))) is not None:
         fault = f"{rewritten}; as it was written, the graph is right: what ONNX Runtime rewrites in it is not"
-    paired = {place for places in pair.alignment.steps_of.values() for place in places}
-    place = next((i for i, p in enumerate(points) if culprit is not None and p.value == culprit.value), None)
-    if culprit is not None and place is None and points:
-        place = len(points) - 1
-    return Blame(
-        name=name,
-        graph=pair.graph.name,
-        rows=count(feeds),
-        passed=fault is None,
-        output=fault,
-        culprit=culprit,
-        weights=pair.differences,
-        nodes=tuple(_node(point, pair) for point in points),
-        place=place,
-        unpaired=tuple(step.name for index, step in enumerate(pair.graph.steps) if index not in paired),
-    )
+    return _put_together(pair, points, name=name, rows=count(feeds), fault=fault, culprit=culprit)
+
+
+def cost_pair(
+    pair: Pair,
+    feeds: Mapping[str, NDArray[Any]],
+    truths: Truths,
+    *,
+    name: str,
+    on_step: Callable[[str], None] = lambda _: None,
+) -> Blame:
+    """Find what the operators of a graph of reduced precision cost; see `blame_pair`."""
+    program, pair = pair.reference.program, replace(pair, graph=Widened(graph=pair.graph), differences=())
+    tensors = dict(zip(program.inputs, tensors_of(feeds), strict=True))
+    found = pair.graph.values(pair.graph.outputs)
+    outputs = run_program(program, tensors, wide=True)
+    _check_same(name, outputs, truths)
+    points = follow(program, pair.graph, pair.alignment, tensors, on_step=on_step)
+    written = [found[value] for value in pair.graph.outputs]
+    costs = costs_of(pair, tensors, points, written=written, outputs=outputs, on_step=on_step)
+    return _put_together(pair, points, name=name, rows=count(feeds), fault=None, culprit=None, costs=costs)
 
 
 def judge_outputs(found: Mapping[str, NDArray[Any]], truths: Truths) -> dict[str, NumericParity]:
@@ -161,6 +163,35 @@ def _check_same(name: str, outputs: list[Tensor], truths: Truths) -> None:
                 f"{name}: torch captures the module as operations that give another {output} than the module itself "
                 f"(by {float(apart.max()):.3g}), so no operator can be told; look for what forward decides by data"
             )
+
+
+def _put_together(
+    pair: Pair,
+    points: list[Point],
+    *,
+    name: str,
+    rows: int,
+    fault: str | None,
+    culprit: Culprit | None,
+    costs: tuple[Cost, ...] = (),
+) -> Blame:
+    paired = {place for places in pair.alignment.steps_of.values() for place in places}
+    place = next((i for i, p in enumerate(points) if culprit is not None and p.value == culprit.value), None)
+    if culprit is not None and place is None and points:
+        place = len(points) - 1
+    return Blame(
+        name=name,
+        graph=pair.graph.name,
+        rows=rows,
+        passed=fault is None,
+        output=fault,
+        culprit=culprit,
+        weights=pair.differences,
+        nodes=tuple(_node(point, pair) for point in points),
+        place=place,
+        unpaired=tuple(step.name for index, step in enumerate(pair.graph.steps) if index not in paired),
+        costs=costs,
+    )
 
 
 def _node(point: Point, pair: Pair) -> Node:

@@ -46,7 +46,8 @@ def _draw_errors(axes: Axes, blame: Blame) -> None:
     size = 4 if len(blame.nodes) <= 60 else 2
     known = [error for error in graph if not math.isnan(error)] + eager
     bottom = min(known) / 2
-    axes.fill_between(places, bottom, allowed, color=RIGHT, alpha=0.12, lw=0, label="allowed")
+    if blame.precision == "float32":
+        axes.fill_between(places, bottom, allowed, color=RIGHT, alpha=0.12, lw=0, label="allowed")
     axes.plot(
         places, eager, color=RIGHT, marker="s", markersize=size, lw=1.2, label="PyTorch in float32, at least 1 ulp"
     )
@@ -80,5 +81,7 @@ def _mark_culprit(axes: Axes, blame: Blame, place: int) -> None:
 
 def _title(blame: Blame) -> str:
     found = "nothing diverges" if blame.passed else "the outputs diverge"
+    if blame.precision != "float32":
+        found = f"it computes in {blame.precision}"
     values = f"{len(blame.nodes)} values against float64" if blame.nodes else "no value is one of PyTorch's"
     return f"error along {blame.graph} of {blame.name}: {found}; {values}"

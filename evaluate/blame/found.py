@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from evaluate.blame.weights import WeightDifference
+from serve.bundle import Precision
 
 Fault = Literal["wrong", "inserted", "missing", "wired"]
 _HAPPENED: Mapping[Fault, str] = {
@@ -75,6 +76,26 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What one operator of a graph of reduced precision costs.
+
+    Attributes:
+        operator: Its type.
+        node: Its name.
+        path: Of the module that it comes from.
+        source: Where that stands, ``file:line``, or empty.
+        share: How far its own error alone moves an output, as a share of that output's whole error (root mean square).
+            Errors may cancel, so shares need not sum to 1.
+    """
+
+    operator: str
+    node: str
+    path: str
+    source: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Blame:
     """What was found.
 
@@ -89,6 +110,8 @@ class Blame:
         nodes: Every value that was compared, in order.
         place: Where among the nodes the culprit shows, or None.
         unpaired: Nodes that are no operation of PyTorch's.
+        precision: What the graph computes in. In less than float32, it is held to no rule, and nobody is blamed.
+        costs: Of such a graph, what single operators cost, the costliest first.
     """
 
     name: str
@@ -101,3 +124,5 @@ class Blame:
     nodes: tuple[Node, ...]
     place: int | None
     unpaired: tuple[str, ...]
+    precision: Precision = "float32"
+    costs: tuple[Cost, ...] = ()

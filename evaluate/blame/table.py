@@ -14,6 +14,9 @@ def print_blame(blame: Blame, console: Console) -> None:
     console.print(f"blame of {blame.name}, {blame.graph}, on {blame.rows} golden rows", markup=False)
     for difference in blame.weights:
         console.print(f"weights: {difference.sentence}", markup=False)
+    if blame.precision != "float32":
+        _print_costs(blame, console)
+        return
     if blame.nodes:
         console.print(_table(blame))
     if blame.passed:
@@ -43,6 +46,24 @@ def print_blame(blame: Blame, console: Console) -> None:
     ):
         if text:
             console.print(f"  {name:<10}{text}", markup=False)
+
+
+def _print_costs(blame: Blame, console: Console) -> None:
+    """Print what operators of reduced precision cost."""
+    table = Table(expand=False)
+    for column in ("node", "module", "source"):
+        table.add_column(column)
+    table.add_column("moves an output by,\nof its whole error", justify="right")
+    for cost in blame.costs:
+        call = escape(f"{cost.operator} {cost.node}")
+        table.add_row(call, escape(cost.path), escape(cost.source), f"{100 * cost.share:.3g} %")
+    if blame.costs:
+        console.print(table)
+    console.print(
+        f"{blame.graph} computes in {blame.precision}, which no rule holds to float32: nobody is blamed; what it "
+        "decides is judged by `python -m evaluate parity`",
+        markup=False,
+    )
 
 
 def _table(blame: Blame) -> Table:

@@ -17,6 +17,8 @@ _SHARE = 0.95  # of the planted operators that are to be found
 class BlameGraph:
     """Name the first operator of a graph that is further from the truth than PyTorch's own, its module and source line.
 
+    Of a graph in float16 or int8, which no rule holds to float32, it says what single operators cost instead.
+
     Exit code 0: every output keeps the rule. 1: one does not. 2: trouble.
     """
 
