@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 
 from evaluate.__main__ import main
-from evaluate.certificate import Certificate
+from evaluate.certificate import Check, Comparison, Reduced, Verdict
+from serve.bundle import Precision
 
 HOLDS, FAILS = 0, 1
 _STOPPED = {130, 143}
@@ -33,18 +34,40 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FoundGraph:
+    """What is read here of a certificate's `GraphVerdict`."""
+
+    graph: str
+    precision: Precision
+    verdict: Verdict
+    reason: str | None
+    comparisons: tuple[Comparison, ...]
+    reduced: Reduced | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What is read here of a `Certificate`: figures that no verdict rests on may be no numbers where a graph fails."""
+
+    checks: tuple[Check, ...]
+    graphs: tuple[FoundGraph, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
     """What ``python -m evaluate parity`` found.
 
     Attributes:
         code: Its exit code.
-        certificate: What it would have written; None where it could not tell.
-        reason: Why the exit code is not 0, or None.
+        reason: Why that is not 0, or None.
+        checks: What the certificate says of the bundle; empty where it could not tell.
+        graphs: What it says of the graphs, likewise.
     """
 
     code: int
-    certificate: Certificate | None
     reason: str | None
+    checks: tuple[Check, ...]
+    graphs: tuple[FoundGraph, ...]
     duration_s: float
 
 
@@ -72,19 +95,16 @@ def run_here(command: Callable[[list[str]], int], *arguments: str) -> Ended:
 def judge_here(bundle: Path, *options: str) -> Judged:
     """Run ``python -m evaluate parity`` on a bundle, which stays as it is."""
     ended = run_here(main, "parity", str(bundle), "--no-certificate", "--json", "-", *options)
-    certificate = None
     if ended.code in {HOLDS, FAILS}:
-        certificate = msgspec.json.decode(ended.result, type=Certificate)
-    return Judged(
-        code=ended.code,
-        certificate=certificate,
-        reason=_reason(certificate) if certificate else ended.last_words or "no word",
-        duration_s=ended.duration_s,
-    )
+        found = msgspec.json.decode(ended.result, type=Found)
+        reason = _reason(found)
+    else:
+        found, reason = Found(checks=(), graphs=()), ended.last_words or "no word"
+    return Judged(code=ended.code, reason=reason, checks=found.checks, graphs=found.graphs, duration_s=ended.duration_s)
 
 
-def _reason(certificate: Certificate) -> str | None:
+def _reason(found: Found) -> str | None:
     """Return the first thing that keeps a certificate from passing."""
-    wrong = [f"{check.name}: {check.detail}" for check in certificate.checks if not check.passed]
-    wrong += [f"{graph.graph}: {graph.reason}" for graph in certificate.graphs if graph.verdict != "pass"]
+    wrong = [f"{check.name}: {check.detail}" for check in found.checks if not check.passed]
+    wrong += [f"{graph.graph}: {graph.reason}" for graph in found.graphs if graph.verdict != "pass"]
     return wrong[0] if wrong else None

@@ -7,8 +7,8 @@ from pathlib import Path
 import export.__main__ as export_command
 import train.__main__ as train_command
 from evaluate.alarms.result import Graph, Result, Settings
-from evaluate.certificate import GraphVerdict, Verdict
-from evaluate.in_process import FAILS, HOLDS, Judged, judge_here, run_here
+from evaluate.certificate import Verdict
+from evaluate.in_process import FAILS, HOLDS, FoundGraph, Judged, judge_here, run_here
 from evaluate.ratios import worst_ratio
 from evaluate.resealed import drop_files
 from evaluate.torch_threads import torch_threads
@@ -74,21 +74,19 @@ def examine(
         judged = _judge(bundle, root)
         whole = read_bundle(bundle)
         exact = judged
-        if judged.code == FAILS and any(graph.precision != "float32" for graph in _graphs(judged)):
+        if judged.code == FAILS and any(graph.precision != "float32" for graph in judged.graphs):
             on_step("judging float32 alone")
             drop_files(bundle, lambda entry: entry.precision not in {None, "float32"})
             exact = _judge(bundle, root)
     except _FailedError as error:
         return replace(result, failure=str(error))
-    certificate = judged.certificate
-    checks = certificate.checks if certificate else ()
     return replace(
         result,
         parity_s=judged.duration_s,
         exit_code=judged.code,
         exact_exit_code=exact.code,
         graphs=_by_format(whole, judged),
-        wrong=tuple(f"{check.name}: {check.detail}" for check in checks if not check.passed),
+        wrong=tuple(f"{check.name}: {check.detail}" for check in judged.checks if not check.passed),
     )
 
 
@@ -117,15 +115,11 @@ def _judge(bundle: Path, root: tuple[str, ...]) -> Judged:
     return judged
 
 
-def _graphs(judged: Judged) -> tuple[GraphVerdict, ...]:
-    return judged.certificate.graphs if judged.certificate else ()
-
-
 def _by_format(bundle: Bundle, judged: Judged) -> tuple[Graph, ...]:
     """Sum up each graph file; Triton's has the bytes of `graph.onnx`, or the manifest would be refused."""
     found = {}
     for entry in bundle.manifest.files:
-        runs = [verdict for verdict in _graphs(judged) if verdict.graph == entry.path]
+        runs = [verdict for verdict in judged.graphs if verdict.graph == entry.path]
         if runs:
             found[entry.sha256] = _sum_up(format_of(entry), runs)
     copies = [
@@ -142,7 +136,7 @@ def format_of(entry: FileEntry) -> str:
     return f"{entry.format}{suffix}"
 
 
-def _sum_up(name: str, runs: list[GraphVerdict]) -> Graph:
+def _sum_up(name: str, runs: list[FoundGraph]) -> Graph:
     worst = min(runs, key=lambda one: _WORST.index(one.verdict))
     reduced = worst.reduced
     decisions = reduced.decisions if reduced else None

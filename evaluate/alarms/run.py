@@ -87,7 +87,7 @@ def examine_all(
 
 def is_good(result: Result, recipe: Recipe, settings: Settings) -> bool:
     """Say whether a result still stands: what does not pass does so with this source alone, which may be mended."""
-    if result.settings != settings or result.recipe_sha256 != recipe_digest(recipe):
+    if result.settings != settings or result.recipe_sha256 != recipe_digest(recipe) or result.failure is not None:
         return False
     return result.passed or (result.source_revision is not None and result.source_revision == source_revision())
 

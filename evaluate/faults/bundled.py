@@ -4,7 +4,7 @@ import hashlib
 import io
 import os
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from evaluate.faults.graphs import ONNX, TORCHSCRIPT
 from evaluate.faults.ground import Ground
 from evaluate.faults.subjects import Subject
-from evaluate.in_process import Judged, judge_here
+from evaluate.in_process import HOLDS, Judged, judge_here
 from evaluate.resealed import change_manifest
 from export.draft import Draft
 from export.factory import load_factory
@@ -27,10 +27,25 @@ Graph = onnx.ModelProto | torch.jit.ScriptModule
 _GRAPHS = (ONNX, TORCHSCRIPT)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Through:
+    """What the command line made of one bundle.
+
+    Attributes:
+        code: Exit code on the samples that the bundle carries.
+        reason: What kept it from 0, or None.
+        code_with_data: Where it is 0, exit code on all samples, given with ``--data``; None elsewhere.
+    """
+
+    code: int
+    reason: str | None
+    code_with_data: int | None
+
+
 class Bundled:
     """Bundles of one module. Each holds its weights, and golden outputs that are right.
 
-    Like a network of one's own, it has no recipe: what it is judged on are the few samples that the bundle carries.
+    Like a network of one's own, it has no recipe: what it is judged on first are the few samples that it carries.
 
     Args:
         ground: The right module.
@@ -43,13 +58,21 @@ class Bundled:
         subject = ground.subject
         self._factory = () if subject.is_recipes else ("--factory", subject.factory)
         write_bundle(self._right, _draft(ground), formats=("onnx", "torchscript"))
+        self._data = folder / "samples.npz"
+        np.savez(self._data, **ground.samples)  # type: ignore[arg-type]
 
     def judge_right(self, *options: str) -> Judged:
         """Judge the bundle as the exporter wrote it."""
         return judge_here(self._right, *self._options, *options)
 
-    def judge_graph(self, graph: Graph) -> Judged:
+    def judge_graph(self, graph: Graph) -> Through:
         """Judge the bundle with a graph in place of both of its own; all digests fit."""
+        self._exchange(graph)
+        judged = judge_here(self._wrong, *self._options)
+        again = judge_here(self._wrong, *self._options, "--data", str(self._data)) if judged.code == HOLDS else None
+        return Through(code=judged.code, reason=judged.reason, code_with_data=again.code if again else None)
+
+    def _exchange(self, graph: Graph) -> None:
         name, content = _encode(graph)
         shutil.rmtree(self._wrong, ignore_errors=True)
         self._wrong.mkdir()
@@ -72,7 +95,6 @@ class Bundled:
             )
 
         change_manifest(self._wrong, exchanged)
-        return judge_here(self._wrong, *self._options)
 
     @property
     def _options(self) -> tuple[str, ...]:

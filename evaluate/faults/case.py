@@ -53,6 +53,7 @@ class Case:
         effect: How far a fault that ours misses moves outputs in float64, as a multiple of eager's greatest error in
             float32; None of others.
         exit_code: Of ``python -m evaluate parity`` on a bundle with that graph; None where no bundle was made.
+        exit_code_with_data: Where that is 0, the same with all samples given; None elsewhere.
         said: What kept that from exit code 0, or None.
     """
 
@@ -70,12 +71,18 @@ class Case:
     reason: str | None
     effect: float | None = None
     exit_code: int | None = None
+    exit_code_with_data: int | None = None
     said: str | None = None
 
     @property
     def key(self) -> str:
         """What tells it from all others."""
         return case_key(self.group, self.subject, self.scale, self.seed, self.kind)
+
+    @property
+    def caught_by_command(self) -> bool:
+        """Whether one of the two ended with exit code 1."""
+        return 1 in {self.exit_code, self.exit_code_with_data}
 
 
 def case_key(group: Group, subject: str, scale: float | None, seed: int, kind: str) -> str:

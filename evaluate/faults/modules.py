@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from evaluate.faults.bundled import Bundled, Graph
+from evaluate.faults.bundled import Bundled, Graph, Through
 from evaluate.faults.case import Case, Group, case_key
 from evaluate.faults.fault import Context, Family
 from evaluate.faults.graph_double import DoubleRunner
@@ -25,7 +25,7 @@ from evaluate.faults.rules import OURS
 from evaluate.faults.subjects import runner_of
 from evaluate.faults.trial import Trial, either, try_candidate
 from evaluate.faults.variants import WINOGRAD, variants
-from evaluate.in_process import FAILS, Judged
+from evaluate.in_process import FAILS
 from evaluate.runners import Candidate
 from export.deployable import to_float64
 
@@ -181,7 +181,7 @@ def _try(ground: Ground, candidates: list[Candidate], kind: str) -> Trial:
     return either([try_candidate(one, ground.truths, task=ground.subject.task) for one in candidates])
 
 
-def _judge(bundled: Bundled | None, graph: Graph, kind: str) -> Judged | None:
+def _judge(bundled: Bundled | None, graph: Graph, kind: str) -> Through | None:
     if bundled is None:
         return None
     _seed(kind)
@@ -217,7 +217,7 @@ def _case(
     trial: Trial,
     harmless: bool = False,
     effect: float | None = None,
-    judged: Judged | None = None,
+    judged: Through | None = None,
 ) -> Case:
     return Case(
         group=group,
@@ -234,5 +234,6 @@ def _case(
         reason=trial.reason,
         effect=effect,
         exit_code=judged.code if judged else None,
+        exit_code_with_data=judged.code_with_data if judged else None,
         said=judged.reason if judged else None,
     )

@@ -38,7 +38,7 @@ def print_power(power: Power, console: Console) -> None:
     if command.caught.trials:
         console.print(
             f"through the command line, exit code 1: {count(command.caught)} faults, "
-            f"{count(command.alarms)} right bundles"
+            f"{count(command.caught_with_data)} with all samples given, {count(command.alarms)} right bundles"
         )
     console.print(f"harmless by the stated test, counted apart: {len(power.harmless)}")
     for word, cases in (("missed", power.missed), ("false alarm", power.alarmed)):
@@ -75,8 +75,9 @@ def page(cases: Sequence[Case], power: Power, *, picture: str, quick: bool) -> s
         f"**{count(ours.caught)} faults caught, {count(ours.alarms)} false alarms.**",
         *(
             [
-                f"**Through the command line: exit code 1 on {count(power.command.caught)} faults, and on "
-                f"{count(power.command.alarms)} right bundles.**"
+                f"**Through the command line: exit code 1 on {count(power.command.caught)} faults, on "
+                f"{count(power.command.caught_with_data)} with all samples given, and on {count(power.command.alarms)} "
+                "right bundles.**"
             ]
             if power.command.caught.trials
             else []

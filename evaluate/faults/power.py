@@ -53,14 +53,16 @@ class CommandPower:
 
     Attributes:
         caught: Faults that change the function, and that ended with exit code 1.
-        missed: Those that ended with 0.
+        caught_with_data: Those, and those that did where all samples were given.
+        missed: Faults that ended with 0 on the samples that the bundle carries.
         alarms: Right bundles that ended with 1.
         harmless: Harmless faults that did.
         trouble: What ended with another code, of all of them.
-        disagreeing: What ended otherwise than the same graph did before the judge itself.
+        disagreeing: What ended otherwise than the same graph did before the judge itself, on the same samples.
     """
 
     caught: Share
+    caught_with_data: Share
     missed: tuple[Case, ...]
     alarms: Share
     harmless: Share
@@ -69,8 +71,9 @@ class CommandPower:
 
     @property
     def passed(self) -> bool:
-        """Whether every fault ended with exit code 1, and every right bundle with 0."""
-        return self.caught.events == self.caught.trials and self.alarms.events == 0 and not self.trouble
+        """Whether every fault ended with exit code 1, at the latest with all samples, and every right bundle with 0."""
+        all_caught = self.caught_with_data.events == self.caught_with_data.trials
+        return all_caught and self.alarms.events == 0 and not self.trouble
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,16 +126,16 @@ def command_power(cases: Sequence[Case]) -> CommandPower:
     faults = [case for case in judged if case.group == "fault" and not case.harmless]
     harmless = [case for case in judged if case.group == "fault" and case.harmless]
     right = [case for case in judged if case.group == "variant"]
+    trouble = [case for case in judged if not {case.exit_code, case.exit_code_with_data} <= {HOLDS, FAILS, None}]
     return CommandPower(
         caught=_exits(faults, FAILS),
+        caught_with_data=Share(events=sum(case.caught_by_command for case in faults), trials=len(faults)),
         missed=tuple(case for case in faults if case.exit_code == HOLDS),
         alarms=_exits(right, FAILS),
-        harmless=_exits(harmless, FAILS),
-        trouble=tuple(case for case in judged if case.exit_code not in {HOLDS, FAILS}),
+        harmless=Share(events=sum(case.caught_by_command for case in harmless), trials=len(harmless)),
+        trouble=tuple(trouble),
         disagreeing=tuple(
-            case
-            for case in judged
-            if case.exit_code in {HOLDS, FAILS} and case.rejects[OURS] != (case.exit_code == FAILS)
+            case for case in judged if case not in trouble and case.rejects[OURS] != case.caught_by_command
         ),
     )
 

@@ -138,18 +138,19 @@ def test_what_passed_is_kept_and_what_did_not_with_another_source_is_examined_an
     write_result(tmp_path, replace(ALARM, seed=2, source_revision="before"))
     write_result(tmp_path, replace(RESULT, seed=3, recipe_sha256="0" * 64))
     (tmp_path / "linreg-seed-4.json").write_text("{", encoding="utf-8")
+    write_result(tmp_path, replace(RESULT, seed=5, failure="export: a crash"))
 
-    def go(*, again: bool = False, seeds: int = 5) -> run.Found:
+    def go(*, again: bool = False, seeds: int = 6) -> run.Found:
         recipes = (RECIPES["linreg"], RECIPES["fashion-mlp"])
         return run.examine_all(recipes, seeds, tmp_path, data_root=tmp_path, settings=SETTINGS, again=again)
 
     found = go()
-    assert made == [("linreg", 2), ("linreg", 3), ("linreg", 4)]
-    assert [result.seed for result in found.results] == [0, 1, 2, 3, 4]
+    assert made == [("linreg", seed) for seed in (2, 3, 4, 5)]
+    assert [result.seed for result in found.results] == list(range(6))
     assert found.missing == {"fashion-mlp": "fashion-mnist is not there"}
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
     go(again=True, seeds=1)
-    assert made[3:] == [("linreg", 0)]
+    assert made[4:] == [("linreg", 0)]
 
 
 def test_what_was_being_examined_when_it_stopped_leaves_nothing_behind(

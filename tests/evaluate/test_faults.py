@@ -148,9 +148,7 @@ def test_right_bundles_end_with_exit_code_0(ground: Ground, bundled: Bundled) ->
 def test_a_right_graph_in_place_of_the_others_ends_with_0(ground: Ground, maker: GraphMaker, bundled: Bundled) -> None:
     for graph in (maker.make(ground.module), trace(ground.module, ground.samples)):
         judged = bundled.judge_graph(graph)
-        assert (judged.code, judged.reason) == (0, None)
-        assert judged.certificate is not None
-        assert len({verdict.graph for verdict in judged.certificate.graphs}) == 1
+        assert (judged.code, judged.reason, judged.code_with_data) == (0, None, 0)
 
 
 @pytest.mark.parametrize(
@@ -269,7 +267,12 @@ def test_exit_codes_decide() -> None:
     assert both.passed
     assert (both.command.caught.events, both.command.alarms.trials) == (1, 1)
     assert not both.command.disagreeing
-    slipped = power_of([caught, right, held, case(kind="slipped", exit_code=0)])
+    late = power_of([caught, right, held, case(kind="late", exit_code=0, exit_code_with_data=1)])
+    assert late.passed
+    assert (late.command.caught.events, late.command.caught_with_data.events) == (1, 2)
+    assert [one.kind for one in late.command.missed] == ["late"]
+    assert not late.command.disagreeing
+    slipped = power_of([caught, right, held, case(kind="slipped", exit_code=0, exit_code_with_data=0)])
     assert not slipped.passed
     assert [one.kind for one in slipped.command.missed] == ["slipped"]
     assert [one.kind for one in slipped.command.disagreeing] == ["slipped"]
@@ -284,17 +287,18 @@ def test_exit_codes_decide() -> None:
 def test_the_page_says_what_the_command_line_ended_with() -> None:
     cases = [
         case(exit_code=1),
-        case(kind="one bias zeroed", exit_code=0),
+        case(kind="one bias zeroed", exit_code=0, exit_code_with_data=0),
+        case(kind="one weight lost", exit_code=0, exit_code_with_data=1),
         case(kind="softmax twice", exit_code=2, said="no such file"),
         case(group="variant", family="bundle", rejects=False, exit_code=0),
     ]
     text = page(cases, power_of(cases), picture="images/faults.png", quick=False)
-    assert "**Through the command line: exit code 1 on 1 / 3 faults, and on 0 / 1 right bundles.**" in text
-    assert "| layers | 3 | 1 | 1 | 1 |" in text
-    assert "| **all** | 3 | 1 | 1 | 1 |" in text
-    assert "Exit code 0 on a fault:\n\n- one bias zeroed, cnn at scale 1: exit code 0" in text
+    assert "exit code 1 on 1 / 4 faults, on 2 / 4 with all samples given, and on 0 / 1 right bundles.**" in text
+    assert "| layers | 4 | 1 | 1 | 1 | 1 |" in text
+    assert "| **all** | 4 | 1 | 1 | 1 | 1 |" in text
+    assert "- one bias zeroed, cnn at scale 1: exit code 0, 0 with all samples\n- one weight lost" in text
     assert "Neither 0 nor 1:\n\n- softmax twice, cnn at scale 1: exit code 2, no such file" in text
-    assert "do not agree on:\n\n- one bias zeroed, cnn at scale 1: exit code 0; the judge itself objects" in text
+    assert "the same samples, on:\n\n- one bias zeroed, cnn at scale 1: exit code 0, 0 with all samples; the" in text
     assert "Through the command line" not in page([case()], power_of([case()]), picture="p.png", quick=True)
 
 
