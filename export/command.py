@@ -32,6 +32,9 @@ class Network:
     """A state_dict as .pt, .pth or .safetensors; read as tensors only. For a factory of torchvision.models also a name,
     such as IMAGENET1K_V1 or DEFAULT, which is downloaded and brings its own preprocessing and labels."""
 
+    weights_key: Annotated[str | None, tyro.conf.arg(metavar="KEY")] = None
+    """Which weights of FILE to take, where it is a checkpoint with several: model_ema, say."""
+
     preset: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Take preprocessing and labels from these weights of torchvision's, where --weights is a FILE. What you give
     yourself goes first: --labels for a network that was trained on, say."""

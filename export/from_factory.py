@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from export.command import Export, split_names
 from export.draft import Draft
+from export.errors import ExportError
 from export.factory import Args, Factory, build_module, load_factory, parse_args
 from export.own_inputs import InputSettings, Interpolation
 from export.own_model import OwnModel, draft_of_network, read_labels
@@ -29,7 +30,7 @@ def draft_of_factory(command: Export) -> tuple[Draft, tuple[str, ...]]:
     """
     text, source = command.network.factory or "", command.network.weights or ""
     factory = load_factory(text)
-    weights, preset = _weights(factory, source, command.network.preset)
+    weights, preset = _weights(factory, source, command.network.preset, command.network.weights_key)
     args: Args = {**(preset.args if preset else {}), **parse_args(command.network.factory_args)}
     network = build_module(factory, args)
     notes = load_weights(network, weights, source=source)
@@ -67,15 +68,19 @@ def draft_of_factory(command: Export) -> tuple[Draft, tuple[str, ...]]:
     return draft, (*notes, *more)
 
 
-def _weights(factory: Factory, source: str, preset_name: str | None) -> tuple[Weights, "Preset | None"]:
+def _weights(
+    factory: Factory, source: str, preset_name: str | None, key: str | None
+) -> tuple[Weights, "Preset | None"]:
     """Read weights from a file, or where torchvision has some of that name, from there."""
     if Path(source).exists() or not (preset_name or factory.name.startswith("torchvision.")):
         preset = _find_preset(factory, preset_name) if preset_name else None
-        return read_weights(Path(source)), preset
+        return read_weights(Path(source), key), preset
     from export.pretrained import download
 
     if preset_name is not None:
-        return read_weights(Path(source)), _find_preset(factory, preset_name)
+        return read_weights(Path(source), key), _find_preset(factory, preset_name)
+    if key is not None:
+        raise ExportError(f"--weights-key is {key!r}, but --weights {source} is no file; leave --weights-key out")
     preset = _find_preset(factory, source)
     return download(preset), preset
 

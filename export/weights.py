@@ -13,15 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from export.checkpoint import SAVE_WEIGHTS, choose_weights
 from export.errors import ExportError
 from export.first_line import first_line
 from train.wording import some_names
 
-WRAPPERS = ("state_dict", "model_state_dict", "model")  # where training scripts keep the weights in a checkpoint
 PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and DistributedDataParallel; of torch.compile
-SAVE_WEIGHTS = "save the weights alone with torch.save(model.state_dict(), 'weights.pt')"
 _GLOBAL = re.compile(r"Unsupported (?:class|global): (?:GLOBAL )?([\w.]+)|GLOBAL ([\w.]+)")
 _SHOWN_KEYS = 3
+_UNQUANTISED = "give the weights from before they were quantised"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -40,17 +40,22 @@ class Weights:
     versions: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_weights(path: Path) -> Weights:
+def read_weights(path: Path, key: str | None = None) -> Weights:
     """Read a ``.pt``, ``.pth`` or ``.safetensors`` file without running anything that stands in it.
 
+    Args:
+        path: The file.
+        key: Under which of several names the weights stand in a checkpoint; found out where it is None.
+
     Raises:
-        ExportError: there is no such file, it is damaged, or holds something else than tensors.
+        ExportError: there is no such file, it is damaged, holds something else than tensors, or several sets of them.
     """
     if not path.is_file():
         found = "is a folder" if path.is_dir() else "does not exist"
         raise ExportError(f"--weights {path} {found}, but a .pt, .pth or .safetensors file was expected")
     if path.suffix == ".safetensors":
-        return Weights(tensors=_read_safetensors(path))
+        tensors, notes = choose_weights(_read_safetensors(path), path, key)
+        return Weights(tensors=tensors, notes=notes)
     if path.suffix not in {".pt", ".pth", ".bin", ".ckpt"}:
         raise ExportError(f"--weights {path} ends in {path.suffix or 'nothing'}, but .pt, .pth or .safetensors reads")
     if _is_torchscript(path):
@@ -58,7 +63,9 @@ def read_weights(path: Path) -> Weights:
             f"--weights {path} is a TorchScript archive, a whole program, but tensors by name were expected; "
             f"where the model is at hand, {SAVE_WEIGHTS}"
         )
-    return _unwrap(_read_pickle(path), path)
+    found, notes = choose_weights(_read_pickle(path), path, key)
+    _check_dense(found, path)
+    return Weights(tensors={str(name): value for name, value in found.items()}, notes=notes, versions=_versions(found))
 
 
 def load_weights(network: nn.Module, weights: Weights, *, source: str) -> tuple[str, ...]:
@@ -142,7 +149,8 @@ def _read_pickle(path: Path) -> object:
 
 def _damaged(path: Path, error: Exception) -> ExportError:
     return ExportError(
-        f"--weights {path} cannot be read ({first_line(error)}); the file is damaged or cut short, copy it again"
+        f"--weights {path} cannot be read ({first_line(error)}); the file is damaged or cut short, or was not written "
+        f"by torch.save: copy it again, or {SAVE_WEIGHTS}"
     )
 
 
@@ -156,20 +164,12 @@ def _is_torchscript(path: Path) -> bool:
         return False
 
 
-def _unwrap(content: object, path: Path) -> Weights:
-    for name in (None, *WRAPPERS):
-        inner = content if name is None else content.get(name) if isinstance(content, Mapping) else None
-        if isinstance(inner, Mapping) and inner and all(isinstance(value, Tensor) for value in inner.values()):
-            notes = (f"the weights stand under {name!r} in {path.name}",) if name else ()
-            tensors = {str(key): value for key, value in inner.items()}
-            return Weights(tensors=tensors, notes=notes, versions=_versions(inner))
-    found = "no weights"
-    if isinstance(content, Mapping):
-        found = f"a dictionary of {some_names([str(key) for key in content], most=_SHOWN_KEYS)}"
-    raise ExportError(
-        f"--weights {path} holds {found if content else 'nothing'}, but tensors by name, alone or under "
-        f"{', '.join(WRAPPERS)}, were expected; {SAVE_WEIGHTS}"
-    )
+def _check_dense(tensors: Mapping[str, Tensor], path: Path) -> None:
+    for name, tensor in tensors.items():
+        kind = "on device meta, without values" if tensor.is_meta else "sparse"
+        if tensor.is_meta or tensor.layout != torch.strided or tensor.is_nested:
+            remedy = "load the weights before they are saved" if tensor.is_meta else "save it as tensor.to_dense()"
+            raise ExportError(f"--weights {path}: {name} is {kind}, but dense values were expected; {remedy}")
 
 
 def _versions(state: Mapping[str, Tensor]) -> Mapping[str, Any]:
@@ -215,9 +215,10 @@ def _check_shapes(
     strange = [key for key, value in tensors.items() if expected[key].is_floating_point() != value.is_floating_point()]
     if strange:
         key = strange[0]
+        remedy = "write the network with real tensors" if tensors[key].is_complex() else _UNQUANTISED
         raise ExportError(
             f"{source} does not fit {type(network).__name__}: {key} is {_dtype(tensors[key])}, but "
-            f"{_dtype(expected[key])} was expected; give the weights from before they were quantised"
+            f"{_dtype(expected[key])} was expected; {remedy}"
         )
 
 

@@ -1,5 +1,6 @@
 """The factory and the weights that the user names: what is read, what is refused, and in what words."""
 
+import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -134,6 +135,32 @@ def _with_a_damaged_list(path: Path) -> None:
         pytest.param("centre.pt", _with_a_damaged_list, "damaged or cut short", id="damaged list of parts"),
         pytest.param("text.pt", lambda path: path.write_bytes(b"hello"), "damaged or cut short", id="text"),
         pytest.param("empty.pt", lambda path: path.touch(), "damaged or cut short", id="empty"),
+        pytest.param(
+            "newer.pt",
+            lambda path: path.write_bytes(pickle.dumps({"a": [1]}, protocol=4)),
+            r"cannot be read \(Unsupported operand 149\); the file is damaged or cut short, or was not written by",
+            marks=pytest.mark.filterwarnings("ignore:Detected pickle protocol"),
+            id="a pickle of Python's own",
+        ),
+        pytest.param(
+            "sparse.pt",
+            _saved({"weight": torch.eye(2).to_sparse()}),
+            r"sparse\.pt: weight is sparse, but dense values were expected; save it as tensor\.to_dense\(\)",
+            id="sparse",
+        ),
+        pytest.param(
+            "csr.pt",
+            lambda path: torch.save({"weight": torch.eye(2).to_sparse_csr()}, path),
+            "weight is sparse, but dense",
+            marks=pytest.mark.filterwarnings("ignore:Sparse"),
+            id="sparse by rows",
+        ),
+        pytest.param(
+            "meta.pt",
+            _saved({"weight": torch.eye(2, device="meta")}),
+            "weight is on device meta, without values, but dense values were expected; load the weights before",
+            id="meta",
+        ),
         pytest.param("number.pt", _saved(3), "holds no weights, but tensors by name, alone or under state_d", id="3"),
         pytest.param("nothing.pt", _saved({}), "holds nothing, but tensors by name", id="no tensors"),
         pytest.param(
@@ -152,8 +179,63 @@ def _with_a_damaged_list(path: Path) -> None:
 )
 def test_weights_that_cannot_be_read(name: str, write: Callable[[Path], object], message: str, tmp_path: Path) -> None:
     write(tmp_path / name)
-    with pytest.raises(ExportError, match=message):
+    with pytest.raises(ExportError, match=message) as caught:
         read_weights(tmp_path / name)
+    assert "weights_only" not in str(caught.value)
+
+
+def averaged(layer: nn.Module) -> dict[str, torch.Tensor]:
+    return {"n_averaged": torch.tensor(3), **{f"module.{name}": value for name, value in layer.state_dict().items()}}
+
+
+OTHER = nn.Linear(2, 2)
+
+
+@pytest.mark.parametrize(
+    ("content", "names", "first"),
+    [
+        pytest.param({"model": LAYER.state_dict(), "model_ema": OTHER.state_dict()}, "model, model_ema", "model"),
+        pytest.param(
+            {"ema_state_dict": averaged(OTHER), "state_dict": LAYER.state_dict(), "epoch": 3},
+            "state_dict, ema_state_dict",
+            "state_dict",
+        ),
+        pytest.param({"teacher": LAYER.state_dict(), "student": nn.Linear(9, 9).state_dict()}, "teacher, stud", "teac"),
+    ],
+)
+def test_of_several_sets_of_weights_the_user_says_which(
+    content: dict[str, object], names: str, first: str, tmp_path: Path
+) -> None:
+    torch.save(content, tmp_path / "a.pt")
+    message = f"holds several sets of weights, under {names}.*say which with --weights-key, such as .*key {first}"
+    with pytest.raises(ExportError, match=message):
+        read_weights(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize(("key", "expected"), [("model", LAYER), ("model_ema", OTHER)])
+def test_the_key_takes_one_set_and_names_the_other(key: str, expected: nn.Module, tmp_path: Path) -> None:
+    sets = {"model": LAYER.state_dict(), "model_ema": OTHER.state_dict()}
+    torch.save({**sets, "epoch": 3}, tmp_path / "a.pt")
+    weights = read_weights(tmp_path / "a.pt", key)
+    assert torch.equal(weights.tensors["weight"], expected.state_dict()["weight"])
+    (other,) = sets.keys() - {key}
+    assert weights.notes == (f"the weights stand under {key!r} in a.pt, those under {other} are left out",)
+
+
+def test_what_is_no_second_set_of_weights_stands_in_nobodys_way(tmp_path: Path) -> None:
+    torch.save({"net": LAYER.state_dict(), "epoch": 3}, tmp_path / "a.pt")
+    torch.save({"model": LAYER.state_dict(), "scaler": {"mean": torch.zeros(7)}}, tmp_path / "b.pt")
+    assert read_weights(tmp_path / "a.pt").notes == ("the weights stand under 'net' in a.pt",)
+    assert read_weights(tmp_path / "b.pt").notes == ("the weights stand under 'model' in b.pt",)
+
+
+def test_a_key_that_names_no_weights_is_refused(tmp_path: Path) -> None:
+    torch.save({"model": LAYER.state_dict(), "ema": OTHER.state_dict(), "epoch": 3}, tmp_path / "a.pt")
+    with pytest.raises(ExportError, match=r"--weights-key is 'epoch', but --weights .* under model, ema; give one of"):
+        read_weights(tmp_path / "a.pt", "epoch")
+    torch.save(LAYER.state_dict(), tmp_path / "b.pt")
+    with pytest.raises(ExportError, match=r"'model', but --weights .*b\.pt holds one set of weights, under no name; l"):
+        read_weights(tmp_path / "b.pt", "model")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
