@@ -152,6 +152,14 @@ def test_integers_are_right_or_wrong(wrong: int, eager_wrong: int, passed: bool)
     assert numeric_parity(candidate, eager=eager, reference=reference).passed == passed
 
 
+@pytest.mark.parametrize(("rows_wrong", "passed"), [(2, True), (8, True), (9, False), (16, False)])
+def test_one_place_of_a_thousand_may_not_be_wrong_in_most_rows(rows_wrong: int, passed: bool) -> None:
+    reference = np.zeros((16, 1000), np.int64)
+    candidate = reference.copy()
+    candidate[:rows_wrong, 7] = 1
+    assert numeric_parity(candidate, eager=reference, reference=reference).passed is passed  # type: ignore[arg-type]
+
+
 def softmax_of(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     return exponentials / exponentials.sum(axis=1, keepdims=True)
