@@ -140,6 +140,8 @@ def run_samples(
         load = partial(_load, bundle, name, where, provider)
         try:
             outcomes.append(run(name, where, candidate.size_bytes, _runner_of(candidate), load))
+        except BundleError:  # which says all there is to say
+            raise
         except RUN_ERRORS as error:
             raise BundleError(
                 f"{name} fails on {where} ({last_line(error)}); see `python -m evaluate parity`"

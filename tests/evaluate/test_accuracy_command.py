@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from altered import replace_file
-from onnx import numpy_helper
+from altered import copy_bundle, replace_file
+from onnx import helper, numpy_helper
 from own_bundles import trained
 from PIL import Image
 from sklearn.datasets import load_digits
@@ -28,7 +28,7 @@ from export.own_inputs import InputSettings
 from export.own_model import OwnModel, draft_of_network
 from export.own_outputs import OutputSettings
 from export.write import write_bundle
-from serve.bundle import read_bundle
+from serve.bundle import BundleError, read_bundle
 from serve.onnx_runner import OnnxRunner
 
 Evaluate = Callable[..., tuple[int, str, str]]
@@ -212,8 +212,6 @@ def test_figures_of_a_binary_classification(spam: tuple[Path, Path, nn.Module], 
 def test_a_graph_that_gives_nan_is_wrong_there(
     spam: tuple[Path, Path, nn.Module], evaluate: Evaluate, tmp_path: Path
 ) -> None:
-    from altered import copy_bundle
-
     path = copy_bundle(spam[0], tmp_path / "nan")
     model = onnx.load_from_string((path / "graph.onnx").read_bytes())
     weight = next(tensor for tensor in model.graph.initializer if 3 in tensor.dims)
@@ -301,3 +299,29 @@ def test_a_file_in_place_of_the_folder_for_pictures_is_trouble(
         err
         == f"error: --pictures is {tmp_path / 'file'}, but no folder can be made there (File exists); give another\n"
     )
+
+
+def test_a_graph_that_cannot_be_loaded_is_trouble(wrong_bundle: Path, evaluate: Evaluate) -> None:
+    replace_file(wrong_bundle, "graph.onnx", b"nothing of ONNX's")
+    code, out, err = evaluate("accuracy", str(wrong_bundle))
+    assert (code, out) == (2, ""), err
+    assert err.startswith("error: graph.onnx cannot be run: ")
+    assert err.count("\n") == 1
+
+
+def test_a_graph_that_fails_on_the_samples_is_trouble(
+    spam: tuple[Path, Path, nn.Module], evaluate: Evaluate, tmp_path: Path
+) -> None:
+    path = copy_bundle(spam[0], tmp_path / "fails")
+    model = onnx.load_from_string((path / "graph.onnx").read_bytes())
+    last = next(node for node in model.graph.node if "probabilities" in node.output)
+    last.output[0] = "before"
+    model.graph.initializer.append(numpy_helper.from_array(np.array([0, 9]), "places"))
+    model.graph.node.append(helper.make_node("Gather", ["before", "places"], ["more"], name="beyond", axis=1))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([0]), "first"))
+    model.graph.node.append(helper.make_node("Gather", ["more", "first"], ["probabilities"], axis=1))
+    replace_file(path, "graph.onnx", model.SerializeToString())
+    with pytest.raises(
+        BundleError, match=r"^graph\.onnx fails on CPUExecutionProvider \(.*indices.*\); see `python -m evaluate "
+    ):
+        measure_accuracy(read_bundle(path), data_root=tmp_path, samples=spam[1], module=spam[2])
