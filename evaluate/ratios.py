@@ -1,8 +1,10 @@
-"""How near to its bounds a graph came."""
+"""How near to its bounds a graph came, and how many times PyTorch's own error that is."""
 
+import math
 from collections.abc import Iterable
 
 from evaluate.certificate import Comparison
+from serve.parity import MAX_FACTOR, RMSE_FACTOR
 
 
 def worst_ratio(comparisons: Iterable[Comparison]) -> float | None:
@@ -16,3 +18,23 @@ def _ratio(comparison: Comparison) -> float | None:
     pairs = ((comparison.rmse, comparison.rmse_bound), (comparison.max_error, comparison.max_bound))
     ratios = [error / bound for error, bound in pairs if error is not None and bound]
     return max(ratios, default=None)
+
+
+def rmse_multiple(comparisons: Iterable[Comparison]) -> float | None:
+    """Return the greatest rmse as a multiple of PyTorch's own; None where an output could not be compared."""
+    return _greatest([(c.rmse, c.rmse_bound, c.slack) for c in comparisons], RMSE_FACTOR)
+
+
+def max_multiple(comparisons: Iterable[Comparison]) -> float | None:
+    """Return the greatest error as a multiple of PyTorch's own; None where an output could not be compared."""
+    return _greatest([(c.max_error, c.max_bound, c.slack) for c in comparisons], MAX_FACTOR)
+
+
+def _greatest(found: list[tuple[float | None, float | None, float]], factor: float) -> float | None:
+    multiples = []
+    for error, bound, slack in found:
+        if error is None or bound is None:
+            return None
+        own = bound / slack / factor
+        multiples.append(0.0 if error == 0 else error / own if own else math.inf)
+    return max(multiples, default=None)

@@ -1,6 +1,5 @@
 """What a person reads on stdout: the tables of parity, and how all tables name things."""
 
-import math
 import sys
 from collections.abc import Collection
 from itertools import groupby
@@ -10,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from evaluate.certificate import Certificate, Comparison, GraphVerdict, Setting, Verdict
+from evaluate.ratios import max_multiple, rmse_multiple
 from serve.parity import MAX_FACTOR, RMSE_FACTOR
 
 _PIPE_WIDTH = 132
@@ -139,10 +139,7 @@ def _errors(comparisons: list[Comparison]) -> str:
     """Sum up one input set in one way: the worst of its outputs and batch sizes."""
     if not comparisons:
         return ""
-    both = [
-        worst_multiple([(c.rmse, c.rmse_bound) for c in comparisons], RMSE_FACTOR),
-        worst_multiple([(c.max_error, c.max_bound) for c in comparisons], MAX_FACTOR),
-    ]
+    both = (rmse_multiple(comparisons), max_multiple(comparisons))
     return " ".join(
         "    -" if times is None else f"{times:5.2f}" if times < _MANY else f"{times:5.3g}" for times in both
     )
@@ -161,14 +158,6 @@ def _verdict(comparisons: list[Comparison]) -> str:
 
 def _worst(verdicts: Collection[Verdict]) -> Verdict:
     return min(verdicts, key=list(_STYLE).index)
-
-
-def worst_multiple(pairs: list[tuple[float | None, float | None]], factor: float) -> float | None:
-    """Return the greatest error as a multiple of eager's own, which is the bound over its factor; None if unknown."""
-    known = [(error, bound) for error, bound in pairs if error is not None and bound is not None]
-    if not known or len(known) < len(pairs):
-        return None
-    return max(0.0 if error == 0 else factor * error / bound if bound else math.inf for error, bound in known)
 
 
 def _print_summaries(group: list[GraphVerdict], setting: Setting, console: Console) -> None:

@@ -11,12 +11,11 @@ from pathlib import Path
 import msgspec
 
 from evaluate.certificate import Certificate, GraphVerdict
-from evaluate.tables import worst_multiple
+from evaluate.ratios import max_multiple, rmse_multiple
 from evaluate.zoo.pictures import write_pictures
 from evaluate.zoo.result import Graph, Result, Settings
 from evaluate.zoo.weights import Size, side_of
 from serve.bundle import CERTIFICATE, Bundle, decode_sealed, read_bundle
-from serve.parity import MAX_FACTOR, RMSE_FACTOR
 from train.revision import source_revision
 
 CLASSES = 1000
@@ -110,8 +109,8 @@ def _graph(verdict: GraphVerdict, sizes: dict[str, int]) -> Graph:
         size_bytes=sum(size for path, size in sizes.items() if path.startswith(verdict.graph)),
         batch_sizes=tuple(sorted({comparison.batch_size for comparison in verdict.comparisons})),
         rows=sum(comparison.rows for comparison in first),
-        rmse_ratio=worst_multiple([(c.rmse, c.rmse_bound) for c in verdict.comparisons], RMSE_FACTOR),
-        max_ratio=worst_multiple([(c.max_error, c.max_bound) for c in verdict.comparisons], MAX_FACTOR),
+        rmse_ratio=rmse_multiple(verdict.comparisons),
+        max_ratio=max_multiple(verdict.comparisons),
         verdict=verdict.verdict,
         reason=verdict.reason,
     )

@@ -1,5 +1,6 @@
-"""The certificate as JUnit XML: what a system of continuous integration counts, names and shows."""
+"""The certificate as JUnit XML, and the figures that tables show of it."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from own_bundles import NETWORKS
 
 from evaluate.certificate import Certificate, Check, Comparison, GraphVerdict, Setting
 from evaluate.junit import junit_xml
+from evaluate.ratios import max_multiple, rmse_multiple
 
 Evaluate = Callable[..., tuple[int, str, str]]
 
@@ -115,6 +117,17 @@ def test_a_graph_that_does_not_run_is_an_error() -> None:
     (_, suite) = suites_of(replace(CERTIFICATE, graphs=(graph,))).values()
     assert counts(suite) == (1, 0, 1)
     assert [error.get("message") for error in suite.iter("error")] == [reason]
+
+
+def test_multiples_are_of_what_pytorch_is_off_whatever_slack_a_coarse_runtime_was_given() -> None:
+    assert rmse_multiple([COMPARISON]) == pytest.approx(1)
+    assert max_multiple([COMPARISON, replace(COMPARISON, max_error=2e-6)]) == pytest.approx(2)
+    wide = replace(COMPARISON, rmse=5e-7, rmse_bound=3e-6, slack=10.0)
+    assert rmse_multiple([wide]) == pytest.approx(5)
+    assert rmse_multiple([replace(COMPARISON, rmse_bound=0.0)]) == math.inf
+    assert rmse_multiple([replace(COMPARISON, rmse=0.0, rmse_bound=0.0)]) == 0
+    for nothing in ([], [COMPARISON, replace(COMPARISON, rmse=None)], [replace(COMPARISON, rmse_bound=None)]):
+        assert rmse_multiple(nothing) is None
 
 
 @pytest.mark.parametrize(("verdict", "failures"), [("pass", 0), ("fail", 1), ("unproven", 1)])
