@@ -2,17 +2,17 @@
 
 import math
 from dataclasses import dataclass
-from itertools import groupby
 
-from evaluate.certificate import Comparison, GraphVerdict, Verdict
+from evaluate.certificate import Certificate, Comparison, GraphVerdict, OutputError, Search, Verdict
+from evaluate.tables import way
 from serve.parity import MAX_FACTOR, RMSE_FACTOR
 
-_WORSE: tuple[Verdict, ...] = ("unproven", "fail")
+_WORST: tuple[Verdict, ...] = ("fail", "unproven", "pass")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProofRow:
-    """One input set of one graph: the worst over its outputs and batch sizes.
+    """One input set of one graph: the worst over its ways, outputs and batch sizes.
 
     Attributes:
         input_set: Its name.
@@ -23,7 +23,8 @@ class ProofRow:
         rmse_share: Of what it may be, in [0, infinity).
         max_times: The same of the greatest error.
         max_share: Of what it may be.
-        flips: Decisions that differ; None where nothing is decided.
+        slack: How many times as wide as the rule's the bounds are, because the graph is right in float64.
+        flips: Decisions that differ at most; None where nothing is decided.
         verdict: Whether parity holds.
         reasons: Why not.
     """
@@ -36,35 +37,99 @@ class ProofRow:
     rmse_share: float | None
     max_times: float | None
     max_share: float | None
+    slack: float
     flips: int | None
     verdict: Verdict
     reasons: tuple[str, ...]
 
 
-def proof_rows(graph: GraphVerdict) -> tuple[ProofRow, ...]:
-    """Sum up a graph's comparisons."""
-    return tuple(_row(list(group)) for _, group in groupby(graph.comparisons, key=lambda one: one.input_set))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """One graph on one provider, in all ways it was run in.
+
+    Attributes:
+        graph: File name.
+        precision: What it computes in.
+        provider: What ran it.
+        ways: Threads, and whether it was rewritten first.
+        verdict: The worst.
+        reasons: What the verdicts rest on, where they say so.
+        notes: What one should know of how it ran.
+        reduced: Errors of a graph of reduced precision.
+        rows: One for each input set.
+        sought: What seeking worse inputs gained, a sentence; or None.
+    """
+
+    graph: str
+    precision: str
+    provider: str
+    ways: tuple[str, ...]
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    notes: tuple[str, ...]
+    reduced: tuple[OutputError, ...]
+    rows: tuple[ProofRow, ...]
+    sought: str | None
+
+
+def proofs_of(certificate: Certificate) -> tuple[Proof, ...]:
+    """Sum up the graphs, each in the worst of its ways."""
+    groups: dict[tuple[str, str], list[GraphVerdict]] = {}
+    for verdict in certificate.graphs:
+        groups.setdefault((verdict.graph, verdict.provider), []).append(verdict)
+    return tuple(_proof(group, certificate) for group in groups.values())
+
+
+def _proof(group: list[GraphVerdict], certificate: Certificate) -> Proof:
+    sets: dict[str, list[Comparison]] = {}
+    for verdict in group:
+        for one in verdict.comparisons:
+            sets.setdefault(one.input_set, []).append(one)
+    first = group[0]
+    return Proof(
+        graph=first.graph,
+        precision=first.precision,
+        provider=first.provider,
+        ways=tuple(dict.fromkeys(way(verdict, certificate.setting) for verdict in group)),
+        verdict=_worst_of([verdict.verdict for verdict in group]),
+        reasons=tuple(dict.fromkeys(verdict.reason for verdict in group if verdict.reason)),
+        notes=tuple(dict.fromkeys(verdict.note for verdict in group if verdict.note)),
+        reduced=next((verdict.reduced.outputs for verdict in group if verdict.reduced), ()),
+        rows=tuple(_row(comparisons) for comparisons in sets.values()),
+        sought=next((_sought(verdict.search) for verdict in group if verdict.search), None),
+    )
+
+
+def _sought(search: Search) -> str:
+    return (
+        f"Worse inputs were sought, {search.rows:,} rows: the greatest error of the graph went from "
+        f"{search.graph_before:.2f} to {search.graph_after:.2f}, and that of PyTorch itself from "
+        f"{search.eager_before:.2f} to {search.eager_after:.2f} times PyTorch's on the samples."
+    )
+
+
+def _worst_of(verdicts: list[Verdict]) -> Verdict:
+    return next((worst for worst in _WORST if worst in verdicts), "pass")
 
 
 def _row(group: list[Comparison]) -> ProofRow:
     flips = [one.flips for one in group if one.flips is not None]
     counts = [one.rows for one in group]
+    slack = max(one.slack for one in group)
     rmse = _worst([(one.rmse, one.rmse_bound) for one in group])
     greatest = _worst([(one.max_error, one.max_bound) for one in group])
-    verdict: Verdict = "pass"
-    for worse in _WORSE:
-        verdict = worse if any(one.verdict == worse for one in group) else verdict
     return ProofRow(
         input_set=group[0].input_set,
         batch_sizes=tuple(sorted({one.batch_size for one in group})),
         rows=(min(counts), max(counts)),
         rows_apart=max(one.rows_apart for one in group),
-        rmse_times=None if rmse is None else rmse * RMSE_FACTOR,
+        rmse_times=None if rmse is None else rmse * RMSE_FACTOR * slack,
         rmse_share=rmse,
-        max_times=None if greatest is None else greatest * MAX_FACTOR,
+        max_times=None if greatest is None else greatest * MAX_FACTOR * slack,
         max_share=greatest,
-        flips=sum(flips) if flips else None,
-        verdict=verdict,
+        slack=slack,
+        flips=max(flips) if flips else None,
+        verdict=_worst_of([one.verdict for one in group]),
         reasons=tuple(dict.fromkeys(f"{one.output}: {one.reason}" for one in group if one.reason)),
     )
 

@@ -30,7 +30,9 @@ def state_of(found: Findings) -> Verdict:
     verdicts = {graph.verdict for graph in certificate.graphs}
     if "fail" in verdicts or not all(check.passed for check in certificate.checks):
         return "fail"
-    return "pass" if certificate.passed and verdicts == {"pass"} and not not_judged(found) else "unproven"
+    served = set(certificate.precisions.values()) == {"pass"}  # each in the way that it is served
+    passed = certificate.passed and verdicts == {"pass"} and served and not not_judged(found)
+    return "pass" if passed else "unproven"
 
 
 def not_judged(found: Findings) -> tuple[str, ...]:

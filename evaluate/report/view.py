@@ -7,15 +7,14 @@ from markupsafe import Markup
 
 from evaluate.accuracy.record import ClassScores, GraphAccuracy, GraphErrors
 from evaluate.bench.result import BenchRow
-from evaluate.certificate import GraphVerdict, Verdict
+from evaluate.certificate import Verdict
 from evaluate.report.charts import blame_chart, confusion_chart, predictions_chart, reliability_chart, residuals_chart
 from evaluate.report.findings import Findings
 from evaluate.report.identity import Fact, contract_of, facts_of, graph_size, line_of
-from evaluate.report.proof import ProofRow, proof_rows
-from evaluate.report.together import state_of, worst_share
+from evaluate.report.proof import Proof, proofs_of
+from evaluate.report.together import not_judged, state_of, worst_share
 from evaluate.report.words import (
     NOTHING,
-    TIMES,
     caution_of,
     milliseconds,
     number,
@@ -65,7 +64,8 @@ class View:
     line: tuple[str, ...]
     facts: tuple[Fact, ...]
     contract: tuple[Fact, ...]
-    graphs: tuple[tuple[GraphVerdict, tuple[ProofRow, ...]], ...]
+    proofs: tuple[Proof, ...]
+    not_judged: tuple[str, ...]
     shown: GraphAccuracy | None
     errors: GraphErrors | None
     classes: tuple[ClassScores, ...]
@@ -105,7 +105,8 @@ def view_of(found: Findings, *, anchor: str, title: str) -> View:
         line=line_of(found),
         facts=facts_of(found),
         contract=contract_of(found.manifest),
-        graphs=tuple((graph, proof_rows(graph)) for graph in found.certificate.graphs),
+        proofs=proofs_of(found.certificate),
+        not_judged=not_judged(found),
         shown=shown,
         errors=errors,
         classes=_classes(shown),
@@ -167,7 +168,7 @@ def _cards(found: Findings, shown: GraphAccuracy | None, errors: GraphErrors | N
         cards.append(Card(label="Greatest deviation", value=f"{100 * worst:.0f} %", note=note))
     row = served_row(found)
     if row is not None:
-        note = f"{row.runner}, one row at a time; {row.speed_over_eager:.3g} {TIMES} PyTorch's speed"
+        note = f"{row.runner}, one row at a time, median"
         cards.append(Card(label="Answer in", value=milliseconds(row.median_ms), note=note))
     graph = served_graph(found)
     size = graph_size(found, graph) if graph else None

@@ -86,8 +86,8 @@ def sentence_of(found: Findings) -> str:
         reduced = sorted(set(certificate.precisions) - {"float32"})
         also = f"; what computes in {' and '.join(reduced)} stays within the bounds set for it" if reduced else ""
         return (
-            f"{name} gives the answers of the model that was trained: no exported graph is further from the truth "
-            f"than PyTorch itself{also}."
+            f"{name} gives the answers of the model that was trained: its exported graphs differ from it by no more "
+            f"than rounding explains{also}."
         )
     check = next((one for one in certificate.checks if not one.passed), None)
     why = f"{check.name}: {check.detail}" if check else _reason(found, state)
@@ -100,7 +100,9 @@ def _reason(found: Findings, state: Verdict) -> str:
     graph = next((one for one in found.certificate.graphs if one.verdict == state), None)
     if graph is not None:
         return f"{graph.graph}: {graph.reason}"
-    return f"Its certificate says nothing of {', '.join(not_judged(found)) or 'any graph'}; make it again."
+    left = not_judged(found)
+    what = f"says nothing of {', '.join(left)}" if left else "says nothing of how its graphs are served"
+    return f"Its certificate {what}; make it again."
 
 
 def caution_of(found: Findings) -> str | None:
