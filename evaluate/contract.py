@@ -36,7 +36,11 @@ def structure_checks(manifest: Manifest, recipe: Recipe) -> tuple[Check, ...]:
 
 
 def golden_checks(
-    golden: Golden, *, eager: Mapping[str, NDArray[np.float32]], reference: Mapping[str, NDArray[np.float64]]
+    golden: Golden,
+    *,
+    eager: Mapping[str, NDArray[np.float32]],
+    reference: Mapping[str, NDArray[np.float64]],
+    weaker: bool = False,
 ) -> tuple[Check, ...]:
     """Check the golden outputs.
 
@@ -44,8 +48,13 @@ def golden_checks(
         golden: Inputs and outputs that the bundle carries.
         eager: Float32 outputs of the rebuilt module on the golden inputs.
         reference: Its float64 outputs.
+        weaker: Whether an operator of it has no float64, so that two such outputs may differ as float32 does.
     """
-    return tuple(_golden(name, golden, eager=eager[name], reference=reference[name]) for name in golden.reference)
+    # two float64 runs of one module differ by the order of summation only, far below what float32 can show
+    close = 1e-5 if weaker else float(np.finfo(np.float32).eps) ** 1.5
+    return tuple(
+        _golden(name, golden, eager=eager[name], reference=reference[name], close=close) for name in golden.reference
+    )
 
 
 def label_check(found: tuple[str, ...], expected: tuple[str, ...]) -> Check:
@@ -66,13 +75,21 @@ def _equal(name: str, found: Any, expected: Any) -> Check:  # noqa: ANN401 - com
     return Check(name=name, passed=False, detail=f"is {found}, but the recipe says {expected}; export the run again")
 
 
-def _golden(output: str, golden: Golden, *, eager: NDArray[np.float32], reference: NDArray[np.float64]) -> Check:
+def _golden(
+    output: str, golden: Golden, *, eager: NDArray[np.float32], reference: NDArray[np.float64], close: float
+) -> Check:
     """Check that the golden outputs are those of this module, so that a server does not start by the wrong ones."""
     name = f"golden {output}"
-    stored = row_parity(golden.eager[output], eager=eager, reference=reference)
-    drift = float(np.abs(golden.reference[output].astype(np.float64) - reference).max())
-    # two float64 runs of one module differ by the order of summation only, far below what float32 can show
-    if stored.passed and drift <= np.finfo(np.float32).eps ** 1.5 * max(1.0, float(np.abs(reference).max())):
+    # of a real sample that PyTorch itself has no finite outputs for, it is enough that the bundle has none either
+    broken, found = (
+        ~(np.isfinite(one) & np.isfinite(other)).reshape(golden.rows, -1).all(axis=1)
+        for one, other in ((eager, reference), (golden.eager[output], golden.reference[output]))
+    )
+    rows = ~broken if (broken == found).all() and not broken.all() else np.ones_like(broken)
+    eager, reference = eager[rows], reference[rows]
+    stored = row_parity(golden.eager[output][rows], eager=eager, reference=reference)
+    drift = float(np.abs(golden.reference[output][rows].astype(np.float64) - reference).max())
+    if stored.passed and drift <= close * max(1.0, float(np.abs(reference).max())):
         return Check(name=name, passed=True, detail=f"{golden.rows} rows reproduced by eager PyTorch")
     return Check(
         name=name,

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve.bundle import Feature, TensorSpec
+from serve.golden import Golden
 
 HELD_OUT_ROWS = 32
 CALIBRATION_ROWS = 512
@@ -39,6 +40,27 @@ COSTLY = RowCounts(held_out=10, random=4, noise=14)
 def rows_for(flops: int) -> RowCounts:
     """Choose how many rows prove a network, by the operations that one takes: the same on every machine."""
     return USUAL if flops <= COSTLY_FLOPS else COSTLY
+
+
+def leave_out_unanswered(golden: Golden) -> Golden:
+    """Leave out noise and extremes that PyTorch itself has no finite outputs for, as of a row that is all padding.
+
+    They prove nothing, and no server could reproduce them. Real samples stay: what a network gives for those matters.
+    """
+    finite = np.ones(golden.rows, dtype=np.bool_)
+    outputs: list[NDArray[Any]] = [*golden.reference.values(), *golden.eager.values()]
+    for values in outputs:
+        finite &= np.isfinite(values).reshape(golden.rows, -1).all(axis=1)
+    kept = finite | (golden.kind == "held-out")
+    if kept.all() or not kept.any():
+        return golden
+    return Golden(
+        inputs={name: values[kept] for name, values in golden.inputs.items()},
+        reference={name: values[kept] for name, values in golden.reference.items()},
+        eager={name: values[kept] for name, values in golden.eager.items()},
+        class_index=golden.class_index[kept],
+        kind=golden.kind[kept],
+    )
 
 
 def choose_held_out(class_index: NDArray[np.int64], rows: int = HELD_OUT_ROWS) -> NDArray[np.int64]:

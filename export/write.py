@@ -16,6 +16,7 @@ from export.draft import Draft
 from export.errors import ExportError
 from export.first_line import first_line
 from export.formats import DEFAULT_FORMATS, FORMATS, Writer
+from export.golden_inputs import leave_out_unanswered
 from export.graph_job import GraphFile, GraphJob
 from export.leftovers import leftovers
 from export.memory import release_memory
@@ -96,13 +97,14 @@ def golden_of(draft: Draft, *, batch_size: int = _GOLDEN_BATCH) -> Golden:
     """Run the golden inputs through the eager module, in float32 and in float64; `batch_size` rows at a time."""
     inputs = dict(draft.golden_inputs)
     names = {"inputs": tuple(inputs), "outputs": tuple(spec.name for spec in draft.outputs)}
-    return Golden(
+    golden = Golden(
         inputs=inputs,
         reference=run_batches(ModuleRunner(to_float64(draft.module), **names), inputs, batch_size=batch_size),
         eager=run_batches(ModuleRunner(draft.module, **names), inputs, batch_size=batch_size),
         class_index=draft.golden_class_index,
         kind=draft.golden_kind,
     )
+    return leave_out_unanswered(golden)
 
 
 def _write_files(

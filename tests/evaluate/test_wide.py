@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import export
+from evaluate.contract import golden_checks
 from evaluate.judge import certify
+from evaluate.source import golden_of
 from evaluate.tables import print_certificate, stdout_console
 from export.module_runner import ModuleRunner
 from export.reference import to_float64
@@ -200,6 +203,47 @@ class Summed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Run one batch."""
         return float32_only(x)
+
+
+class Padded(nn.Module):
+    """Attends to what is not padding; of a row that is all padding, to nothing, which is NaN."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(9, WIDTH)
+        self.last = nn.Linear(WIDTH, 3)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Run one batch."""
+        x = self.words(tokens)
+        scores = (x @ x.transpose(1, 2)).masked_fill((tokens == 0)[:, None], -torch.inf)
+        return self.last((torch.softmax(scores, dim=-1) @ x).mean(dim=1))
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_row_that_is_all_padding_proves_nothing(padded: bool, tmp_path: Path) -> None:
+    """Among the extremes, there is always one; among real samples, it is the network's fault."""
+    torch.manual_seed(0)
+    network = Padded().eval()
+    tokens = np.random.default_rng(0).integers(0, 9, size=(64, 4))
+    tokens[:, 0] = 1
+    tokens[5] = 0 if padded else 1
+    np.savez(tmp_path / "samples.npz", tokens=tokens)
+    given = {"inputs": "tokens:int64[4]", "labels": ("a", "b", "c"), "samples": tmp_path / "samples.npz"}
+    with pytest.warns(UserWarning, match="tensors are taken as they are"):
+        export.bundle(network, tmp_path / "padded", formats=("onnx",), **given)
+    bundle = read_bundle(tmp_path / "padded")
+    certificate = certify(bundle, module=network, quick=True)
+    assert all(check.passed for check in certificate.checks)
+    assert [graph.verdict for graph in certificate.graphs] == ["unproven" if padded else "pass"]
+    assert any("no finite outputs for 1 of" in sentence for sentence in certificate.setting.skipped)
+    golden = golden_of(bundle)
+    broken = ~np.isfinite(golden.eager["logits"]).all(axis=1)
+    assert set(golden.kind[broken]) <= {"held-out"}
+    whole = [np.where(broken[:, None], 0, values) for values in (golden.eager["logits"], golden.reference["logits"])]
+    spoiled = replace(golden, eager={"logits": whole[0]}, reference={"logits": whole[1]})
+    checks = golden_checks(spoiled, eager=golden.eager, reference=golden.reference)
+    assert all(check.passed for check in checks) == (not broken.any())
 
 
 def test_an_error_of_forward_is_none_of_dtypes() -> None:
