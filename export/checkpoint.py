@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeGuard
 
 from torch import Tensor
 
@@ -34,8 +35,9 @@ def choose_weights(content: object, path: Path, key: str | None) -> tuple[Mappin
                 f"--weights-key is {key!r}, but --weights {path} holds one set of weights, under no name; leave "
                 "--weights-key out"
             )
-        return content, ()  # type: ignore[return-value]
-    sets = {str(name): value for name, value in content.items() if _is_weights(value)} if _is_map(content) else {}
+        return content, ()
+    items = content.items() if isinstance(content, Mapping) else ()
+    sets = {str(name): value for name, value in items if _is_weights(value)}
     if not sets:
         raise _without_weights(content, path)
     if key is not None and key not in sets:
@@ -55,11 +57,7 @@ def choose_weights(content: object, path: Path, key: str | None) -> tuple[Mappin
     return sets[chosen], (f"the weights stand under {chosen!r} in {path.name}{left}",)
 
 
-def _is_map(content: object) -> bool:
-    return isinstance(content, Mapping)
-
-
-def _is_weights(content: object) -> bool:
+def _is_weights(content: object) -> TypeGuard[Mapping[str, Tensor]]:
     return isinstance(content, Mapping) and bool(content) and all(isinstance(item, Tensor) for item in content.values())
 
 

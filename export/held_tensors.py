@@ -6,10 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from export.errors import ExportError
 from train.wording import some_names
 
+_SCRIPTED = (torch.jit.ScriptModule, torch.jit.TopLevelTracedModule)  # type: ignore[attr-defined]
+_WEIGHT_HOOKS = (WeightNorm, SpectralNorm)  # they make a weight of parameters before each run
 _SHOWN = 3
 _WRAPPERS = re.compile(r"^(module(\.|$))?(network(\.|$))?")  # of the float64 reference, and of a Deployable
 
@@ -48,6 +52,22 @@ def check_weights(module: nn.Module) -> None:
     _check_finite(module)
 
 
+def check_eager(module: nn.Module) -> None:
+    """Check that no part of a module is a compiled program, which no exporter looks into.
+
+    Raises:
+        ExportError: one is.
+    """
+    scripted = [name for name, part in module.named_modules() if isinstance(part, _SCRIPTED)]
+    outermost = [name for name in scripted if not any(name.startswith(f"{other}.") for other in scripted)]
+    if outermost:
+        raise ExportError(
+            f"{some(part_name(module, name) for name in outermost)} {_are(outermost)} compiled by torch.jit, but "
+            "exporters read modules of Python; build the network without torch.jit.script or torch.jit.trace, and load "
+            "its weights"
+        )
+
+
 def loose_tensors(module: nn.Module) -> tuple[str, ...]:
     """Name the tensors among a module's attributes that are neither parameters nor buffers.
 
@@ -59,8 +79,9 @@ def loose_tensors(module: nn.Module) -> tuple[str, ...]:
     known |= {id(tensor) for tensor in module.buffers()}
     loose: list[str] = []
     for owner, part in module.named_modules():
+        made = {hook.name for hook in part._forward_pre_hooks.values() if isinstance(hook, _WEIGHT_HOOKS)}
         for attribute, value in vars(part).items():
-            if attribute in {"_parameters", "_buffers", "_modules"}:
+            if attribute in {"_parameters", "_buffers", "_modules"} | made:
                 continue
             name = _WRAPPERS.sub("", f"{owner}.{attribute}".lstrip("."))
             for item in _items(value):

@@ -13,6 +13,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from export.outside_reads import OutsideReads, global_draws
+
 Outputs = tuple[Tensor, ...]
 
 _READ_DATA = vars(torch._C.TensorBase)["data"].__get__  # what torch passes on when ``tensor.data`` is read
@@ -115,21 +117,31 @@ class Observed:
     Attributes:
         random: The first random operation of each part that has one, by the part's name.
         data: The parts that read ``.data``.
+        outside: What parts read that is no input, by the part's name: the clock, say.
+        draws: Generators of Python's or NumPy's that were drawn from or seeded.
         outputs: What the module gave.
     """
 
     random: dict[str, str]
     data: tuple[str, ...]
+    outside: dict[str, str]
+    draws: tuple[str, ...]
     outputs: Outputs
 
 
 def observe(module: nn.Module, inputs: Outputs) -> Observed:
     """Run a module once and watch it."""
     with _named_parts(module) as stack:
-        random, reads = _RandomOperations(stack), _DataReads(stack)
-        with torch.no_grad(), random, reads:
+        random, reads, outside = _RandomOperations(stack), _DataReads(stack), OutsideReads(stack)
+        with torch.no_grad(), random, reads, global_draws() as draws, outside.watching():
             outputs: Outputs = module(*inputs)
-    return Observed(random=random.found, data=tuple(dict.fromkeys(reads.found)), outputs=outputs)
+    return Observed(
+        random=random.found,
+        data=tuple(dict.fromkeys(reads.found)),
+        outside=outside.found,
+        draws=tuple(draws),
+        outputs=outputs,
+    )
 
 
 def value_reads(module: nn.Module, inputs: Outputs, *, choices: bool = True) -> tuple[str, ...]:

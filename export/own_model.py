@@ -19,6 +19,7 @@ from export.draft import Draft
 from export.errors import ExportError
 from export.factory import Args
 from export.golden_inputs import COSTLY, calibration_rows, choose_held_out, golden_tensors, rows_for
+from export.held_tensors import check_eager
 from export.own_inputs import InputSettings, OwnInputs, read_inputs
 from export.own_outputs import OutputSettings, OwnOutputs, read_outputs
 from export.samples import Samples, read_samples
@@ -73,6 +74,7 @@ def draft_of_network(network: nn.Module, own: OwnModel) -> tuple[Draft, tuple[st
     """
     if not re.fullmatch(NAME, own.name):
         raise ExportError(f"--name is {own.name!r}, but only letters, digits, '.', '_' and '-' may stand in it")
+    check_eager(network)
     inputs = read_inputs(own.inputs)
     samples = read_samples(own.samples, inputs, own.outputs.labels) if own.samples else None
     golden = partial(

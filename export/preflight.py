@@ -13,10 +13,11 @@ from export.draft import Draft
 from export.equality import close, equal
 from export.errors import ExportError
 from export.first_line import first_line
-from export.held_tensors import check_weights, loose_tensors, part_name, some
-from export.observe import Outputs, first_difference, observe, unreached_parameters, value_reads
+from export.held_tensors import check_eager, check_weights, loose_tensors, part_name, some
+from export.observe import Observed, Outputs, first_difference, observe, unreached_parameters, value_reads
 from export.shared_weights import copy_sharing_weights
 from export.weights import with_versions
+from train.wording import some_names
 
 _ROWS = 2  # a row, and a neighbour
 _HOSTILE = 50.0  # times as large as the row that is judged
@@ -48,6 +49,7 @@ def preflight(draft: Draft) -> Findings:
             network.
     """
     module = draft.module
+    check_eager(module)
     check_weights(module)
     loose = loose_tensors(module)
     _check_evaluating(module, "in training mode, where dropout and batch normalisation do something else; call eval()")
@@ -57,7 +59,11 @@ def preflight(draft: Draft) -> Findings:
     before = {name: buffer.clone() for name, buffer in module.named_buffers()}
     observed = _check_operations(module, inputs)
     outputs = _check_repeatable(module, inputs, observed, buffers=before)
-    notes = _check_rebuilt(draft, inputs, outputs, loose=loose) if draft.build else _unproven(loose)
+    notes = tuple(
+        f"{reads}: a graph holds for good what came of it at the export; read it in __init__, or make it an input"
+        for reads in _outside_reads(module, observed)
+    )
+    notes += _check_rebuilt(draft, inputs, outputs, loose=loose) if draft.build else _unproven(loose)
     unreached = unreached_parameters(copy_sharing_weights(module), inputs)
     if unreached:
         notes += (
@@ -86,8 +92,8 @@ def _check_evaluating(module: nn.Module, what: str) -> None:
         raise ExportError(f"{some(training)}: {what}")
 
 
-def _check_operations(module: nn.Module, inputs: Outputs) -> Outputs:
-    """Run a module and return its outputs, where nothing in it is random or hidden from torch.export."""
+def _check_operations(module: nn.Module, inputs: Outputs) -> Observed:
+    """Run a module and return what was seen, where nothing in it is random or hidden from torch.export."""
     with torch.random.fork_rng(devices=[]):
         try:
             found = observe(module, tuple(tensor.clone() for tensor in inputs))
@@ -103,16 +109,21 @@ def _check_operations(module: nn.Module, inputs: Outputs) -> Outputs:
             "chance, or by a seed that no graph holds; use nn.Dropout, which eval() switches off, and draw constants "
             "in __init__, as buffers"
         )
+    if found.draws:
+        raise ExportError(
+            f"{part_name(module, '')} draws from {some_names(found.draws)} in forward, or seeds it, so its answers are "
+            "drawn by chance, or by a seed that no graph holds; draw constants in __init__, as buffers"
+        )
     if found.data:
         raise ExportError(
             f"{some(part_name(module, part) for part in found.data)}: .data is read in forward, which cuts weights off "
             "from what they learn, and which torch.export cannot follow; use the tensor itself, or detach()"
         )
-    return found.outputs
+    return found
 
 
 def _check_repeatable(
-    module: nn.Module, inputs: Outputs, observed: Outputs, *, buffers: Mapping[str, Tensor]
+    module: nn.Module, inputs: Outputs, observed: Observed, *, buffers: Mapping[str, Tensor]
 ) -> Outputs:
     """Run a module twice more, check that nothing changes: answers, inputs, buffers, mode; and return the answers."""
     given = tuple(tensor.clone() for tensor in inputs)
@@ -134,13 +145,22 @@ def _check_repeatable(
             "run to run; make what it counts or averages fixed in eval()"
         )
     # unobserved, torch runs attention in one piece, which rounds otherwise
-    if not _all_equal(first, second) or not _all_equal(first, observed, same=close):
+    if not _all_equal(first, second) or not _all_equal(first, observed.outputs, same=close):
         part = part_name(module, first_difference(module, given, given, same=equal))
+        for reads in _outside_reads(module, observed):
+            raise ExportError(
+                f"{reads}, and gives other outputs for the same inputs when it is run again; make its answers depend "
+                "on the inputs alone"
+            )
         raise ExportError(
             f"{part} gives other outputs for the same inputs when it is run again: forward draws random numbers, or "
             "keeps something from run to run; make its answers depend on the inputs alone"
         )
     return first
+
+
+def _outside_reads(module: nn.Module, observed: Observed) -> tuple[str, ...]:
+    return tuple(f"{part_name(module, part)} reads {what} in forward" for part, what in observed.outside.items())
 
 
 def _remembered(module: nn.Module) -> dict[str, object]:

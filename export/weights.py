@@ -63,9 +63,9 @@ def read_weights(path: Path, key: str | None = None) -> Weights:
             f"--weights {path} is a TorchScript archive, a whole program, but tensors by name were expected; "
             f"where the model is at hand, {SAVE_WEIGHTS}"
         )
-    found, notes = choose_weights(_read_pickle(path), path, key)
-    _check_dense(found, path)
-    return Weights(tensors={str(name): value for name, value in found.items()}, notes=notes, versions=_versions(found))
+    state, notes = choose_weights(_read_pickle(path), path, key)
+    _check_dense(state, path)
+    return Weights(tensors={str(name): value for name, value in state.items()}, notes=notes, versions=_versions(state))
 
 
 def load_weights(network: nn.Module, weights: Weights, *, source: str) -> tuple[str, ...]:

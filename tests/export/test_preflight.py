@@ -128,6 +128,7 @@ class HiddenRebuilt(Rebuilt):
         return Net(lambda _, x: x * calls)
 
 
+DICE = random.Random(0)
 SCALE = nn.Parameter(torch.ones(8))
 
 
@@ -224,7 +225,12 @@ REFUSED = [
     ),
     pytest.param(lambda: Net(seeded), "calls rand_like in forward", id="random with a seed of its own"),
     pytest.param(lambda: Net(drawing_on_its_own), "Net calls rand in forward", id="a generator of its own"),
-    pytest.param(lambda: Net(drawing), "Net gives other outputs for the same inputs when it is run again", id="chance"),
+    pytest.param(lambda: Net(drawing), "Net draws from random in forward, or seeds it", id="chance"),
+    pytest.param(
+        lambda: Net(lambda _, x: x * DICE.random()),
+        "Net gives other outputs for the same inputs when it is run again",
+        id="chance of its own",
+    ),
     pytest.param(
         lambda: Net(remembering), "forward changes Net.calls, so an answer depends on the ones before", id="remembers"
     ),
