@@ -16,16 +16,19 @@ if TYPE_CHECKING:
 class Faults:
     """Measure what parity catches: plant faults in correct exports, beside correct variants that must pass.
 
-    Every fault and every variant is judged by the rule, and on the same outputs by the tolerances in common use.
-    Stopped at any time, it goes on where it was.
+    Every fault and every variant is judged by the rule, and on the same outputs by the tolerances in common use. Every
+    wrong graph is also written into a bundle, as is every right module, and judged through the command line. Stopped at
+    any time, it goes on where it was.
 
     Exit code 0: every fault that changes the function is caught, and no variant objected to. 1: otherwise. 2: trouble.
     """
 
     names: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[SUBJECT ...]")] = ()
-    """What to plant faults in, such as cnn mlp transformer table digits; all of them unless given."""
+    """What to plant faults in, such as cnn mlp transformer table digits. All of them unless given, and then also in a
+    bundle that was trained and exported by the commands."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("faults")
-    """Where a line of each case stands, and a bundle to spoil."""
+    """Where a line of each case stands, and a bundle to spoil. Several processes may share it, if each has subjects of
+    its own; one more without any then writes the page."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Also write all cases as JSON to this file; - is stdout, instead of the table."""
     page: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
@@ -38,8 +41,17 @@ class Faults:
 
 def run_faults(command: Faults) -> int:
     """Measure, print the table, and write what was asked for."""
+    import sys
+
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     from evaluate.faults.page import print_power, write_page
     from evaluate.faults.power import power_of
@@ -47,9 +59,12 @@ def run_faults(command: Faults) -> int:
     from evaluate.tables import stdout_console
 
     modules = modules_of(command.names, quick=command.quick)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("", total=len(modules) + (not command.quick), completed=-1)
+    bundle = not command.names and not command.quick
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    # a console of its own: what parity says in this process is caught meanwhile, and the bar is none of it
+    console = Console(file=sys.stderr)
+    with Progress(TextColumn("{task.description}"), *columns, console=console, transient=True) as progress:
+        bar = progress.add_task("", total=len(modules) + bundle, completed=-1)
         made: list[Case] = []
 
         def came(case: "Case") -> None:
@@ -60,6 +75,7 @@ def run_faults(command: Faults) -> int:
             modules,
             command.out,
             quick=command.quick,
+            bundle=bundle,
             again=command.again,
             on_module=lambda name: progress.update(bar, advance=1, description=name),
             on_case=came,

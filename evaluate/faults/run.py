@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from evaluate.faults.bundled import Bundled
 from evaluate.faults.case import Case, FaultsError, Journal, current_settings
 from evaluate.faults.graphs import GraphMaker
@@ -13,6 +11,7 @@ from evaluate.faults.ground import prepare
 from evaluate.faults.in_bundle import SUBJECT, bundle_cases
 from evaluate.faults.modules import bundle_variant_cases, fault_cases, variant_cases
 from evaluate.faults.subjects import subjects
+from evaluate.torch_threads import torch_threads
 from train.workplace import NEW, Kind, put_back, workplace
 
 SCALES = (0.01, 1.0, 100.0)
@@ -47,7 +46,7 @@ def modules_of(names: tuple[str, ...], *, quick: bool) -> tuple[Module, ...]:
     if unknown:
         raise FaultsError(f"subject {unknown[0]!r} does not exist, but one of {', '.join(known)} was expected")
     found = []
-    for name in names or (_QUICK if quick else tuple(known)):
+    for name in dict.fromkeys(names) or (_QUICK if quick else tuple(known)):
         for seed, scale in enumerate((1.0,) if quick else SCALES):
             found.append(Module(subject=name, scale=scale, seed=seed, faults=True))
             others = 0 if quick else _MORE_SEEDS
@@ -62,6 +61,7 @@ def measure(
     folder: Path,
     *,
     quick: bool,
+    bundle: bool = False,
     again: bool = False,
     on_module: Callable[[str], None] = lambda _: None,
     on_case: Callable[[Case], None] = lambda _: None,
@@ -72,8 +72,9 @@ def measure(
 
     Args:
         modules: What faults are planted in.
-        folder: Where a line of each case stands, and stays.
+        folder: Where a line of each case stands, and stays, in a file of each subject.
         quick: Without the boundary, large batches, and all that is judged through the command line.
+        bundle: Also those of a bundle that was trained and exported by the commands.
         again: Keep nothing of what is there.
         on_module: Told what comes next.
         on_case: Told each case that was made.
@@ -81,29 +82,33 @@ def measure(
     Raises:
         FaultsError: the folder cannot be written to, or a command failed that must not.
     """
-    journal = Journal(folder / ("quick.jsonl" if quick else "cases.jsonl"), current_settings(quick=quick), again=again)
+
+    def journal_of(subject: str) -> Journal:
+        name = f"{subject.replace(', ', '-')}{'-quick' if quick else ''}.jsonl"
+        return Journal(folder / name, current_settings(quick=quick), again=again)
+
+    journals = {subject: journal_of(subject) for subject in dict.fromkeys(module.subject for module in modules)}
     put_back(folder / _WORK.last, _WORK)  # there is nothing to put back, but bundles that kills left to clear
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    found: list[Case] = []
+    with torch_threads(1):
         for module in modules:
             on_module(module.name)
+            journal = journals[module.subject]
             if module.name not in journal.finished:
                 with workplace(folder / _WORK.last, _WORK) as place:
                     for case in _cases(module, journal, place / NEW, quick=quick):
                         journal.add(case)
                         on_case(case)
                 journal.finish(module.name)
-        wanted = {(module.subject, module.scale, module.seed) for module in modules}
-        if not quick:
+            found += [case for case in journal.cases.values() if (case.scale, case.seed) == (module.scale, module.seed)]
+        if bundle:
             on_module(SUBJECT)
+            journal = journal_of(SUBJECT)
             for case in bundle_cases(folder, known=journal.cases.__contains__):
                 journal.add(case)
                 on_case(case)
-            wanted.add((SUBJECT, None, 0))  # type: ignore[arg-type]
-    finally:
-        torch.set_num_threads(threads)
-    return tuple(case for case in journal.cases.values() if (case.subject, case.scale, case.seed) in wanted)
+            found += journal.cases.values()
+    return tuple(found)
 
 
 def _cases(module: Module, journal: Journal, place: Path, *, quick: bool) -> Iterator[Case]:

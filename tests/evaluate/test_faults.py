@@ -353,6 +353,7 @@ def test_the_command_measures_and_goes_on(evaluate: Evaluate, tmp_path: Path, mo
     assert code == (0 if first["passed"] else 1)
     assert "harmless by the stated test" in out
     assert (tmp_path / "faults.md").exists()
+    assert (tmp_path / "blobs-quick.jsonl").exists()
 
     def nothing(*args: object, **kwargs: object) -> None:
         pytest.fail("all cases were there")
