@@ -114,11 +114,11 @@ class Export:
     """ONNX operator set that the graphs must have; torch's exporter chooses unless given. One that it cannot write, or
     that ONNX Runtime cannot run, is refused."""
 
-    name: str | None = None
+    name: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """What the model is called when it is served. Default: the recipe's name; for a network of your own, the last part
     of --out, or else the factory's."""
 
-    data_root: Path | None = None
+    data_root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Where a RUN's data is, for the golden inputs. Default: DATA_ROOT, else where the run read it."""
 
     certify: Annotated[Certify | None, tyro.conf.arg(metavar="full|quick|none")] = None

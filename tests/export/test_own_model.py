@@ -252,6 +252,14 @@ def test_help_needs_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
+def test_help_says_what_each_flag_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        own_files.run("--help")
+    told = capsys.readouterr().out
+    assert "--weights-key KEY" in told
+    assert "None}" not in told
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

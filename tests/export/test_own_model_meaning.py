@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from torch import nn
 
+import export
 from export.errors import ExportError
 from export.from_factory import draft_of_factory
 from export.own_inputs import InputSettings, OwnInputs, parse_input, read_inputs
 from export.own_model import read_labels
+from export.own_outputs import OutputSettings, read_outputs
 from export.samples import read_samples
 from serve.bundle import Feature, TensorSpec
 from tests.export import own_files
@@ -158,6 +161,28 @@ def test_outputs_that_are_not_what_is_said_of_them(
         draft_of_factory(
             command("net.py:Ending", save("Ending", last=last), args=(f"last={last}",), labels=labels, **given)
         )
+
+
+@pytest.mark.parametrize(
+    "name", ["", "  ", "a\x1b[31m", "a\x00", "two\nlines", "a\u2028b", "a\u202eb", "\ud800", "\x9b1m"]
+)
+@pytest.mark.parametrize("kind", ["labels", "targets"])
+def test_names_that_do_not_show_or_steer_what_shows_them_are_refused(name: str, kind: str) -> None:
+    layer = nn.Linear(4, 3)
+    message = (
+        rf"--{kind} names (class|target) 2 '.*', but a name is one line of letters that show, without control char"
+    )
+    with pytest.raises(ExportError, match=message) as caught:
+        export.bundle(layer, "bundle", inputs="x:float32[4]", **{kind: ["a", name, "c"]})
+    assert str(caught.value).isprintable()
+    assert not Path("bundle").exists()
+
+
+def test_names_of_any_script_are_taken() -> None:
+    rows = {"x": np.zeros((3, 4), np.float32)}
+    names = ("café", "日本", "👩‍🍳")
+    outputs = read_outputs(nn.Linear(4, 3), nn.Identity(), rows, OutputSettings(labels=names))
+    assert outputs.labels == names
 
 
 def test_logits_that_happen_to_lie_between_0_and_1_are_logits(here: Path) -> None:
