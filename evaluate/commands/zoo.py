@@ -26,7 +26,7 @@ class Zoo:
     """Where a result per architecture stands; bundles are removed once they are judged."""
     page: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Markdown page of all results. Default: docs/zoo.md where all are asked for, else zoo.md in --out."""
-    side: int | None = None
+    side: Annotated[int | None, tyro.conf.arg(metavar="PIXELS")] = None
     """Pixels of the pictures' sides. Default: 224 where an architecture is made for that, else 128."""
     seed: int = 0
     """Decides weights and pictures."""

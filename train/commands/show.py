@@ -31,7 +31,7 @@ class ShowCommand:
     image: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Of `probabilities`: an image of your own, instead of a test sample."""
 
-    data_root: Path | None = None
+    data_root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Where data sets lie; $DATA_ROOT where that is set, else where a run read its data, else data."""
 
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
