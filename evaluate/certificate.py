@@ -139,14 +139,14 @@ class Search:
     Attributes:
         rows: Rows tried for the graph, and as many for eager.
         graph_before: The graph's error on the samples, noise and boundary.
-        graph_after: On the worst input that was found for it.
+        graph_after: On the worst input that was found for it; None where it gave NaN or infinity there.
         eager_before: Eager's, likewise.
         eager_after: Eager's on the worst input that was found for eager.
     """
 
     rows: int
     graph_before: float
-    graph_after: float
+    graph_after: float | None
     eager_before: float
     eager_after: float
 

@@ -176,10 +176,11 @@ def _print_summaries(group: list[GraphVerdict], setting: Setting, console: Conso
         console.print(f"  {note}", markup=False)
     searches = [graph.search for graph in group if graph.search is not None]
     if searches:
-        search = max(searches, key=lambda one: one.graph_after)
+        search = max(searches, key=lambda one: (one.graph_after is None, one.graph_after or 0.0))
+        after = "no number" if search.graph_after is None else f"{search.graph_after:.2f}"
         console.print(
             f"  {search.rows} worse rows sought: greatest error {search.graph_before:.2f} before, "
-            f"{search.graph_after:.2f} after; PyTorch's own {search.eager_before:.2f} and {search.eager_after:.2f}, "
+            f"{after} after; PyTorch's own {search.eager_before:.2f} and {search.eager_after:.2f}, "
             "in multiples of that on the samples",
             markup=False,
         )

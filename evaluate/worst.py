@@ -1,6 +1,7 @@
 """Seek the inputs on which a graph is furthest from the truth and, to be fair, those on which PyTorch itself is."""
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -105,10 +106,11 @@ class Seeker:
             batch_size=self._batch_size,
             judged=finite_rows(reference) & finite_rows(eager),
         )
+        worst = float(found.errors.max())
         search = Search(
             rows=self.tried,
             graph_before=found.before,
-            graph_after=float(found.errors.max()),
+            graph_after=worst if math.isfinite(worst) else None,
             eager_before=self._own.before,
             eager_after=float(self._own.errors.max()),
         )

@@ -92,6 +92,7 @@ def test_only_the_search_finds_a_clip_that_no_other_input_reaches(clipped: Groun
     next(part for part in wrong.modules() if isinstance(part, Clip)).limit = float("inf")
     _, search, verdicts = sought(clipped, runner_of(wrong, clipped.subject))
     assert verdicts == ["pass"] * len(clipped.truths) + ["fail"]
+    assert search.graph_after is not None
     assert search.graph_after > 1000 * search.graph_before
     assert search.eager_after < 100
     _, _, right = sought(clipped, runner_of(clipped.module, clipped.subject))
@@ -108,6 +109,7 @@ def test_a_right_graph_passes_on_what_was_sought_against_it(perceptron: Ground) 
         assert candidate.runner is not None
         truth, search, verdicts = sought(ground, candidate.runner, seed=seed)
         assert set(verdicts) == {"pass"}
+        assert search.graph_after is not None
         assert search.graph_after >= search.graph_before
         assert search.eager_after > 1.5 * search.eager_before
         assert truth.inputs.name == SOUGHT
@@ -149,7 +151,7 @@ def test_a_graph_without_a_number_where_eager_has_one_is_found(perceptron: Groun
         for truth in perceptron.truths
     ]
     truth, search, _ = sought(replace(perceptron, truths=bright), Broken(runner))
-    assert search.graph_after == np.inf
+    assert search.graph_after is None
     assert verdict(perceptron, Broken(runner), truth) == "fail"
 
 
@@ -174,7 +176,7 @@ def test_rows_without_a_finite_answer_of_eager_count_for_nobody() -> None:
         )
     truth, search, _ = sought(replace(ground, truths=truths), runner_of(ground.module, subject))
     assert np.isfinite(search.eager_after)
-    assert np.isfinite(search.graph_after)
+    assert search.graph_after is not None
     assert all(np.isfinite(values[truth.inputs.judged]).all() for values in truth.eager.values())
 
 
