@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from evaluate.alarms import examine as examination
 from evaluate.alarms import run
 from evaluate.alarms.examine import MOST_EPOCHS, examine
 from evaluate.alarms.page import headline, page
 from evaluate.alarms.result import AlarmsError, Graph, Result, Settings, current_settings, read_result, write_result
-from evaluate.in_process import judge_here, run_here
+from evaluate.in_process import FoundGraph, Judged, judge_here, run_here
 from evaluate.resealed import drop_files, replace_file
 from serve.bundle import read_bundle
 from train.recipes.recipe import Recipe
@@ -86,6 +87,34 @@ def test_a_wrong_graph_would_be_an_alarm(linreg: tuple[Result, Path]) -> None:
     assert (judged.reason or "").startswith("graph.onnx: prediction on ")
     drop_files(bundle, lambda entry: entry.path == "graph.onnx")
     assert judge_here(bundle, "--trust", "--data-root", str(folder)).code == 0
+
+
+def test_a_drop_of_int8_leaves_the_exit_code_of_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[set[str]] = []
+
+    def judge(bundle: Path, *_: str) -> Judged:
+        precisions = {entry.precision for entry in read_bundle(bundle).manifest.files} - {None}
+        seen.append(precisions)
+        code = int("int8" in precisions)
+        graphs = [
+            FoundGraph(
+                graph=entry.path,
+                precision=entry.precision,
+                verdict="fail" if entry.precision == "int8" else "pass",
+                reason="it drops" if entry.precision == "int8" else None,
+                comparisons=(),
+            )
+            for entry in read_bundle(bundle).manifest.files
+            if entry.format == "onnx"
+        ]
+        return Judged(code=code, reason=None, checks=(), graphs=tuple(graphs), duration_s=0.0)
+
+    monkeypatch.setattr(examination, "judge_here", judge)
+    settings = current_settings(("onnx", "onnx-int8"))
+    result = examine(find_recipe("linreg"), 0, tmp_path, data_root=tmp_path, settings=settings)
+    assert seen == [{"float32", "int8"}, {"float32"}]
+    assert (result.exit_code, result.exact_exit_code, result.passed) == (1, 0, True)
+    assert [graph.verdict for graph in result.graphs] == ["pass", "fail"]
 
 
 def test_a_command_that_is_stopped_stops_its_caller() -> None:
