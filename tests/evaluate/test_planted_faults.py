@@ -252,6 +252,7 @@ def test_the_right_bundle_passes(digits_bundle: Path, evaluate: Evaluate, tmp_pa
         "held-out samples again",
         "held-out samples at every batch size from 1 to 64",
         "among hostile neighbours",
+        "inputs sought for the greatest error",
     }
     assert {c.batch_size for c in certificate.graphs[0].comparisons} == {1, 2, 7, 32, 64}
 
