@@ -1,7 +1,7 @@
 """``python -m evaluate report``."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -82,7 +82,7 @@ def run_report(command: Report) -> int:
             seed=command.seed,
             bench=command.bench,
         )
-        found = tuple(_examined(bundle, request, status.update) for bundle in bundles)
+        found = tuple(_examined(bundle, request, status.update, several=len(bundles) > 1) for bundle in bundles)
         status.update("writing the page")
         page = page_of(found).encode("utf-8", "replace")
         write_whole(command.html, page)
@@ -98,9 +98,12 @@ def run_report(command: Report) -> int:
     return 0 if set(states) == {"pass"} else 1
 
 
-def _examined(bundle: "Bundle", request: "Request", on_step: Callable[[str], None]) -> "Findings":
+def _examined(bundle: "Bundle", request: "Request", on_step: Callable[[str], None], *, several: bool) -> "Findings":
+    """Examine one bundle; what builds a network of one's own is none of those that recipes build."""
     from evaluate.report.examine import examine
 
+    if several and bundle.manifest.provenance.recipe is not None:
+        request = replace(request, factory=None)
     return examine(bundle, request, on_step=lambda doing: on_step(f"{bundle.manifest.name}: {doing}"))
 
 

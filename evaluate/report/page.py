@@ -76,6 +76,7 @@ def _environment() -> jinja2.Environment:
         "percents": words.percents,
         "share": words.share,
         "sure": words.sure,
+        "deviation": words.deviation,
         "moment": words.moment,
         "number": words.number,
         "numbers": words.numbers,

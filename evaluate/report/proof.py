@@ -1,9 +1,9 @@
 """The certificate as rows of a table: the worst of each input set, beside what it may be."""
 
-import math
 from dataclasses import dataclass
 
 from evaluate.certificate import Certificate, Comparison, GraphVerdict, OutputError, Search, Verdict
+from evaluate.ratios import max_multiple, rmse_multiple
 from evaluate.tables import way
 from serve.parity import MAX_FACTOR, RMSE_FACTOR
 
@@ -116,26 +116,18 @@ def _row(group: list[Comparison]) -> ProofRow:
     flips = [one.flips for one in group if one.flips is not None]
     counts = [one.rows for one in group]
     slack = max(one.slack for one in group)
-    rmse = _worst([(one.rmse, one.rmse_bound) for one in group])
-    greatest = _worst([(one.max_error, one.max_bound) for one in group])
+    rmse, greatest = rmse_multiple(group), max_multiple(group)
     return ProofRow(
         input_set=group[0].input_set,
         batch_sizes=tuple(sorted({one.batch_size for one in group})),
         rows=(min(counts), max(counts)),
         rows_apart=max(one.rows_apart for one in group),
-        rmse_times=None if rmse is None else rmse * RMSE_FACTOR * slack,
-        rmse_share=rmse,
-        max_times=None if greatest is None else greatest * MAX_FACTOR * slack,
-        max_share=greatest,
+        rmse_times=rmse,
+        rmse_share=None if rmse is None else rmse / RMSE_FACTOR / slack,
+        max_times=greatest,
+        max_share=None if greatest is None else greatest / MAX_FACTOR / slack,
         slack=slack,
         flips=max(flips) if flips else None,
         verdict=_worst_of([one.verdict for one in group]),
         reasons=tuple(dict.fromkeys(f"{one.output}: {one.reason}" for one in group if one.reason)),
     )
-
-
-def _worst(pairs: list[tuple[float | None, float | None]]) -> float | None:
-    known = [(error, bound) for error, bound in pairs if error is not None and bound is not None]
-    if len(known) < len(pairs):
-        return None
-    return max(0.0 if error == 0 else error / bound if bound else math.inf for error, bound in known)

@@ -1,5 +1,6 @@
 """Bundles beside each other: what each is worth in a line, and how it does against the first on the same samples."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,22 +62,20 @@ def _beside(first: Findings, other: Findings) -> Beside:
     return Beside(drop=paired_drop(one.right, two.right), why_not=None)
 
 
-def share_of_bound(comparison: Comparison) -> float | None:
-    """Return the greater error as a share of what it may be, at most 1 passes; None where nothing bounds it."""
+def share_of_bound(comparison: Comparison) -> float:
+    """Return the greater error as a share of what it may be, at most 1 passes; infinity where it is no number."""
     pairs = ((comparison.rmse, comparison.rmse_bound), (comparison.max_error, comparison.max_bound))
     shares = [
-        0.0 if error == 0 else error / bound if bound else float("inf")
+        math.inf if error is None or bound is None else 0.0 if error == 0 else error / bound if bound else math.inf
         for error, bound in pairs
-        if error is not None and bound is not None
     ]
-    shares += [] if comparison.apart_ratio is None else [comparison.apart_ratio]
-    return max(shares) if shares else None
+    return max(*shares, comparison.apart_ratio or 0.0)
 
 
 def worst_share(found: Findings) -> float | None:
     """Return the greatest share of its bound that any error of a bundle's full-precision graphs takes up."""
-    shares = (share_of_bound(one) for graph in found.certificate.graphs for one in graph.comparisons)
-    return max((share for share in shares if share is not None), default=None)
+    graphs = [graph for graph in found.certificate.graphs if graph.precision == "float32"]
+    return max((share_of_bound(one) for graph in graphs for one in graph.comparisons), default=None)
 
 
 def document_of(all_found: tuple[Findings, ...]) -> dict[str, object]:

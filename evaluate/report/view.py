@@ -16,6 +16,7 @@ from evaluate.report.together import not_judged, state_of, worst_share
 from evaluate.report.words import (
     NOTHING,
     caution_of,
+    deviation,
     milliseconds,
     number,
     numbers,
@@ -165,7 +166,7 @@ def _cards(found: Findings, shown: GraphAccuracy | None, errors: GraphErrors | N
     worst = worst_share(found)
     if worst is not None:
         note = "of what rounding alone may do; above 100\N{NO-BREAK SPACE}%, a graph fails"
-        cards.append(Card(label="Greatest deviation", value=f"{100 * worst:.0f} %", note=note))
+        cards.append(Card(label="Greatest deviation", value=deviation(worst), note=note))
     row = served_row(found)
     if row is not None:
         note = f"{row.runner}, one row at a time, median"

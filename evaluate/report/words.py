@@ -1,5 +1,6 @@
 """How a page writes numbers, and the sentences that say what they come to."""
 
+import math
 from collections.abc import Sequence
 
 from evaluate.accuracy.record import Estimate, Interval
@@ -12,11 +13,20 @@ NOTHING, TIMES = "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
 _PERCENT = "\N{NO-BREAK SPACE}%"
 _LIKELY_BY_CHANCE = 0.05
 _SURE = 0.999
+_MANY = 1e7
 
 
 def percent(share: float) -> str:
     """Return a share as per cent."""
     return f"{100 * share:.2f}{_PERCENT}"
+
+
+def deviation(share: float) -> str:
+    """Return a share of a bound, which may be far beyond it, or no number."""
+    if not math.isfinite(share):
+        return "no number"
+    rounded = 100 * share if share < 1 else float(f"{100 * share:.3g}")
+    return f"{rounded:,.0f}{_PERCENT}" if rounded < _MANY else f"{rounded:.2g}{_PERCENT}"
 
 
 def sure(probability: float) -> str:
@@ -60,7 +70,7 @@ def times(value: float | None) -> str:
     """Return a multiple."""
     if value is None:
         return NOTHING
-    return f"{value:.2f}" if value < 1000 else f"{value:.3g}"
+    return f"{value:.2f}" if value < 100 else f"{value:,.0f}" if value < _MANY else f"{value:.2g}"
 
 
 def bar(value: float | None) -> str:
@@ -92,8 +102,15 @@ def sentence_of(found: Findings) -> str:
     check = next((one for one in certificate.checks if not one.passed), None)
     why = f"{check.name}: {check.detail}" if check else _reason(found, state)
     if state == "fail":
-        return f"{name} must not be served: it is not the model that was trained. {why}"
-    return f"Nothing contradicts that {name} is the model that was trained, but the comparison could not have. {why}"
+        return f"{name} must not be served: it is not the model that was trained. {_ended(why)}"
+    return (
+        f"Nothing contradicts that {name} is the model that was trained, but the comparison could not have. "
+        f"{_ended(why)}"
+    )
+
+
+def _ended(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."
 
 
 def _reason(found: Findings, state: Verdict) -> str:

@@ -16,14 +16,15 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import export.__main__
+from evaluate.accuracy.classes import score_classes
 from evaluate.report.choose import by_chance, every_class
 from evaluate.report.examine import Request, examine
 from evaluate.report.findings import Findings
 from evaluate.report.page import page_of
 from evaluate.report.show import cell_text, image_uri
 from evaluate.report.svg import inline_svg
-from evaluate.report.together import beside_first, state_of
-from evaluate.report.words import bar, milliseconds, moment, number, sure
+from evaluate.report.together import beside_first, state_of, worst_share
+from evaluate.report.words import bar, deviation, milliseconds, moment, number, sure, times
 from export.factory import load_factory
 from serve.bundle import Feature, Manifest, read_bundle
 from train.dataset import MissingDataError
@@ -33,8 +34,9 @@ HOSTILE = (
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',
     "{{ 7 * 191 }}{% raw %}</svg></style>",
-    "\u202eabc &amp; https://example.com/x.png",
+    "abc &amp; https://example.com/x.png",
 )
+TURNED = f"\u202e{HOSTILE[3]}"
 NETWORKS = """
 import torch
 from torch import nn
@@ -146,7 +148,8 @@ def test_pictures_with_hostile_labels(own: Path, evaluate: Evaluate, tmp_path: P
             versions={"<u>": '"onmouseover="alert(3)'},
             training={"epochs": "</style><script>alert(4)</script>"},
         )
-        return replace(manifest, provenance=origin)
+        turned = (*manifest.labels[:3], TURNED)  # no export writes it
+        return replace(manifest, provenance=origin, labels=turned)
 
     bundle = copy_bundle(own / "pictures", tmp_path / "tainted")
     change_manifest(bundle, taint)
@@ -156,7 +159,7 @@ def test_pictures_with_hostile_labels(own: Path, evaluate: Evaluate, tmp_path: P
     assert out.startswith("pictures: parity holds")
     seen = look(html)
     assert_loads_nothing(seen)
-    for label in (*HOSTILE, "<i>data</i>", "<svg onload=alert(2)>", "</style><script>alert(4)</script>"):
+    for label in (*HOSTILE[:3], TURNED, "<i>data</i>", "<svg onload=alert(2)>", "</style><script>alert(4)</script>"):
         assert " ".join(label.split()) in seen.text
     assert "1337" not in seen.text
     assert {"i", "u", "b"} & set(seen.tags) == {"i"}  # the bars' own
@@ -262,6 +265,40 @@ def test_a_bundle_that_fails_is_reported_all_the_same(own: Path, evaluate: Evalu
     text = look(html).text
     assert "pictures must not be served: it is not the model that was trained." in text
     assert "culprit" in text
+
+
+def test_an_error_that_is_no_number_is_beyond_every_bound(pictures: Findings) -> None:
+    graph = pictures.certificate.graphs[0]
+    assert 0 < worst_share(pictures) <= 1
+    for changed in (None, float("inf")):
+        comparison = replace(graph.comparisons[-1], max_error=changed)
+        graphs = (replace(graph, comparisons=(*graph.comparisons[:-1], comparison)),)
+        assert worst_share(replace(pictures, certificate=replace(pictures.certificate, graphs=graphs))) == float("inf")
+
+
+def test_many_classes_are_shades_and_the_worst_of_them_a_table(pictures: Findings) -> None:
+    labels = tuple(f"class {index}" for index in range(30))
+    truth, decided = np.arange(60) % 30, np.where(np.arange(60) < 3, 4, np.arange(60) % 30)
+    confusion = np.bincount(truth * 30 + decided, minlength=900).reshape(30, 30)
+    scores, macro = score_classes(confusion, np.full(30, 2), labels, resamples=10, seed=0)
+    assert pictures.accuracy is not None
+    graphs = tuple(
+        replace(one, confusion=tuple(map(tuple, confusion.tolist())), classes=scores, macro=macro)
+        for one in pictures.accuracy.graphs
+    )
+    many = replace(
+        pictures,
+        accuracy=replace(pictures.accuracy, graphs=graphs, labels=labels),
+        manifest=replace(
+            pictures.manifest,
+            labels=labels,
+            outputs=tuple(replace(spec, shape=("batch", 30)) for spec in pictures.manifest.outputs),
+        ),
+    )
+    page = page_of([many])
+    assert "The 20 classes of the least F1, of 30." in page
+    assert 'class="confusion' not in page.replace('class="confusions', "")
+    assert "each of 30 true classes" in page
 
 
 def test_a_certificate_that_leaves_a_graph_out_proves_too_little(pictures: Findings) -> None:
@@ -424,4 +461,11 @@ def test_numbers_as_people_read_them() -> None:
         "100.0%",
         "100.0%",
     )
+    assert [deviation(share) for share in (0.4, 7.01234, 1e9, float("inf"))] == [
+        "40\u00a0%",
+        "701\u00a0%",
+        "1e+11\u00a0%",
+        "no number",
+    ]
+    assert (times(1.234), times(1234.5), times(None)) == ("1.23", "1,234", "\u2013")
     assert moment("2026-11-21T10:20:46+00:00") == "2026-11-21 10:20 UTC"
