@@ -44,6 +44,29 @@ class _RandomOperations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
 
+class _HalfOperations(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes each part of a network that computes in half precision; what it only rounds to it does not count."""
+
+    supports_higher_order_operators = True
+    _ROUNDS = frozenset({"_to_copy", "copy_", "clone", "detach", "lift_fresh"})
+
+    def __init__(self, stack: list[str]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.stack = stack
+        self.found: dict[str, str] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
+        result = func(*args, **(kwargs or {}))
+        if not isinstance(func, HigherOrderOperator) and not func.is_view:
+            name = func.overloadpacket.__name__
+            kinds = {leaf.dtype for leaf in tree_leaves(result) if isinstance(leaf, Tensor)}
+            for kind in kinds & {torch.float16, torch.bfloat16}:
+                if name not in self._ROUNDS:
+                    part = self.stack[-1] if self.stack else ""
+                    self.found.setdefault(part, f"{name} in {str(kind).removeprefix('torch.')}")
+        return result
+
+
 class _DataReads(TorchFunctionMode):
     """Notes the parts of a network that read a tensor's ``.data``."""
 
@@ -117,6 +140,7 @@ class Observed:
     Attributes:
         random: The first random operation of each part that has one, by the part's name.
         data: The parts that read ``.data``.
+        half: The first operation in half precision of each part that has one.
         outside: What parts read that is no input, by the part's name: the clock, say.
         draws: Generators of Python's or NumPy's that were drawn from or seeded.
         outputs: What the module gave.
@@ -124,6 +148,7 @@ class Observed:
 
     random: dict[str, str]
     data: tuple[str, ...]
+    half: dict[str, str]
     outside: dict[str, str]
     draws: tuple[str, ...]
     outputs: Outputs
@@ -133,11 +158,13 @@ def observe(module: nn.Module, inputs: Outputs) -> Observed:
     """Run a module once and watch it."""
     with _named_parts(module) as stack:
         random, reads, outside = _RandomOperations(stack), _DataReads(stack), OutsideReads(stack)
-        with torch.no_grad(), random, reads, global_draws() as draws, outside.watching():
+        half = _HalfOperations(stack)
+        with torch.no_grad(), random, half, reads, global_draws() as draws, outside.watching():
             outputs: Outputs = module(*inputs)
     return Observed(
         random=random.found,
         data=tuple(dict.fromkeys(reads.found)),
+        half=half.found,
         outside=outside.found,
         draws=tuple(draws),
         outputs=outputs,

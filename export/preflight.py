@@ -114,6 +114,12 @@ def _check_operations(module: nn.Module, inputs: Outputs) -> Observed:
             f"{part_name(module, '')} draws from {some_names(found.draws)} in forward, or seeds it, so its answers are "
             "drawn by chance, or by a seed that no graph holds; draw constants in __init__, as buffers"
         )
+    if found.half:
+        part, operation = next(iter(found.half.items()))
+        raise ExportError(
+            f"{part_name(module, part)} computes {operation} in forward, where each runtime rounds in its own way, so "
+            "no graph could be proven; take autocast, half() and bfloat16() out of forward, and give --formats onnx-fp16"
+        )
     if found.data:
         raise ExportError(
             f"{some(part_name(module, part) for part in found.data)}: .data is read in forward, which cuts weights off "

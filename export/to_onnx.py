@@ -16,6 +16,8 @@ from export.quiet import quiet
 from export.source_lines import shorten_frames
 from serve.bundle import TensorSpec
 
+_UNTRANSLATED = re.compile(r"when translating node .*target=torch\.ops\.(\w+\.\w+)")
+
 
 def write_onnx(job: GraphJob) -> tuple[GraphFile, ...]:
     """Write ``graph.onnx``, and ``graph.onnx.data`` where the weights are too many for one file; see `export_onnx`."""
@@ -139,6 +141,13 @@ def call_exporter(
             )
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
         reason = first_line(error.__cause__ or error)
+        unknown = _UNTRANSLATED.search(reason)
+        if unknown is not None:
+            raise ExportError(
+                f"{type(module).__name__} calls {unknown[1]} in forward, which torch {torch.__version__} cannot write "
+                "as ONNX; use other operations, or, where it makes a weight of others, compute that once with "
+                "torch.nn.utils.parametrize.remove_parametrizations"
+            ) from error
         raise ExportError(
             f"{type(module).__name__} cannot be exported to ONNX ({reason}); "
             "look for branches or loops on data in forward"

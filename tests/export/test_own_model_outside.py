@@ -20,6 +20,7 @@ from torch.nn.utils import parametrizations
 from torch.nn.utils import spectral_norm as old_spectral_norm
 from torch.nn.utils import weight_norm as old_weight_norm
 
+import export
 from export.errors import ExportError
 from export.preflight import preflight
 from export.shared_weights import copy_sharing_weights, copy_whole
@@ -103,6 +104,31 @@ def test_weights_that_are_made_of_parameters_pass(build: Callable[[], nn.Module]
     assert preflight(draft_of(build, anew=anew)).notes == ()
 
 
+def cast_by_torch(network: nn.Module, x: Tensor) -> Tensor:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        return network.layer(x).float()
+
+
+def halved(network: nn.Module, x: Tensor) -> Tensor:
+    return nn.functional.linear(x.half(), network.layer.weight.half()).float()
+
+
+@pytest.mark.parametrize(
+    ("then", "message"),
+    [
+        pytest.param(cast_by_torch, "layer computes addmm in bfloat16 in forward, where each runtime", id="autocast"),
+        pytest.param(halved, "Net computes mm in float16 in forward, where each runtime rounds in its", id="half"),
+    ],
+)
+def test_computing_in_half_precision_is_refused(then: Callable[[nn.Module, Tensor], Tensor], message: str) -> None:
+    with pytest.raises(ExportError, match=message):
+        preflight(draft_of(lambda: Net(then, layer=nn.Linear(8, 8))))
+
+
+def test_rounding_to_half_precision_is_exported() -> None:
+    assert preflight(draft_of(lambda: Net(lambda _, x: x.bfloat16().float()[:, :].half().float()))).notes == ()
+
+
 def by_the_hour(_: nn.Module, x: Tensor) -> Tensor:
     return x * (1 + 0 * int(time.time()))
 
@@ -172,6 +198,14 @@ def test_chance_that_is_no_torchs_is_refused_also_with_a_seed(
 
 def test_a_generator_of_its_own_that_is_not_used_is_no_chance() -> None:
     assert preflight(draft_of(lambda: Net(dice=random.Random(0)))).notes == ()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_operation_that_onnx_lacks_is_named(tmp_path: Path) -> None:
+    network = nn.Sequential(parametrizations.orthogonal(nn.Linear(4, 4)))
+    message = r"calls aten\.linalg_matrix_exp in forward, which torch .* cannot write as ONNX; use other operations, or"
+    with pytest.raises(ExportError, match=message):
+        export.bundle(network, tmp_path / "bundle", inputs="x:float32[4]", outputs=["y"], formats=["onnx"])
 
 
 def importing(_: nn.Module, x: Tensor) -> Tensor:
