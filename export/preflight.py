@@ -118,7 +118,7 @@ def _check_operations(module: nn.Module, inputs: Outputs) -> Observed:
         part, operation = next(iter(found.half.items()))
         raise ExportError(
             f"{part_name(module, part)} computes {operation} in forward, where each runtime rounds in its own way, so "
-            "no graph could be proven; take autocast, half() and bfloat16() out of forward, and give --formats onnx-fp16"
+            "no graph could be proven; take autocast, half() and bfloat16() out of it, and give --formats onnx-fp16"
         )
     if found.data:
         raise ExportError(

@@ -22,6 +22,7 @@ from torch.nn.utils import weight_norm as old_weight_norm
 
 import export
 from export.errors import ExportError
+from export.onnx_graph import GraphRunner
 from export.preflight import preflight
 from export.shared_weights import copy_sharing_weights, copy_whole
 from tests.export.test_preflight import Net, draft_of
@@ -198,6 +199,23 @@ def test_chance_that_is_no_torchs_is_refused_also_with_a_seed(
 
 def test_a_generator_of_its_own_that_is_not_used_is_no_chance() -> None:
     assert preflight(draft_of(lambda: Net(dice=random.Random(0)))).notes == ()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_index_of_minus_one_is_the_last_row_of_a_table_in_onnx(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Embedding(20, 4), nn.Flatten(), nn.Linear(8, 2)).eval()
+    export.bundle(network, tmp_path / "bundle", inputs="tokens:int64[2]", outputs=["y"], formats=["onnx"])
+    runner = GraphRunner(tmp_path / "bundle" / "graph.onnx", ("y",))
+
+    def answer(index: int) -> list[float]:
+        return runner.run({"tokens": np.array([[1, index]])})["y"].tolist()
+
+    with pytest.raises(IndexError):
+        network(torch.tensor([[1, -1]]))
+    assert answer(-1) == answer(19) != answer(18)
+    for index in (-21, 20):
+        with pytest.raises(Exception, match="out of data bounds"):
+            answer(index)
 
 
 @pytest.mark.filterwarnings("ignore")
