@@ -1,28 +1,38 @@
 """The search for the worst inputs finds what no other set shows, condemns no right graph, and leaves no domain."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
+import msgspec
 import numpy as np
+import onnx
 import pytest
 import torch
+from altered import replace_file
+from onnx import numpy_helper
+from onnxruntime import InferenceSession
 from torch import Tensor, nn
 
 from evaluate.ascent import walk
-from evaluate.certificate import Search
+from evaluate.certificate import Certificate, Search
 from evaluate.domain import Range, change, domain_of
 from evaluate.eager import Eager
 from evaluate.faults.graphs import GraphMaker, onnx_candidate
 from evaluate.faults.ground import Ground, _manifest, prepare
 from evaluate.faults.subjects import build_module, runner_of, subjects
+from evaluate.image_inputs import image_input_sets
 from evaluate.inputs import InputSet, count, take
 from evaluate.plan import plan_of
+from evaluate.source import dataset_of
 from evaluate.truth import Truth
 from evaluate.verdicts import compare_outputs
 from evaluate.worst import CLIMBERS, SOUGHT, Seeker
 from export.deployable import to_float64
 from export.module_runner import run_batches
+from serve.bundle import CERTIFICATE, read_bundle
 from serve.runner import Runner
 
 CLIMB = 8
@@ -251,3 +261,42 @@ def test_a_network_without_gradients_is_not_walked() -> None:
 )
 def test_only_a_full_certificate_of_a_cheap_network_is_sought_for(quick: bool, flops: int, searches: bool) -> None:
     assert (plan_of(quick=quick, flops_per_row=flops).climb > 0) == searches
+
+
+def clip_first_relu(graph: bytes, images: np.ndarray, *, times: float) -> bytes:
+    """Clip what the first activation of a graph gives, at so many times the greatest value that some images reach."""
+    model = onnx.load_from_string(graph)
+    at, relu = next((index, node) for index, node in enumerate(model.graph.node) if node.op_type == "Relu")
+    inner = f"{relu.output[0]}_unclipped"
+    relu_output, relu.output[0] = relu.output[0], inner
+    limit = numpy_helper.from_array(np.float32(np.inf), "limit")
+    model.graph.initializer.append(limit)
+    model.graph.node.insert(at + 1, onnx.helper.make_node("Clip", [inner, "", "limit"], [relu_output]))
+    seen = onnx.ModelProto()
+    seen.CopyFrom(model)
+    del seen.graph.output[:]
+    seen.graph.output.append(onnx.helper.make_tensor_value_info(inner, onnx.TensorProto.FLOAT, None))
+    session = InferenceSession(seen.SerializeToString(), providers=["CPUExecutionProvider"])
+    reached = float(np.max(session.run(None, {"image": images})[0]))
+    model.graph.initializer[-1].CopyFrom(numpy_helper.from_array(np.float32(times * reached), "limit"))
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize(("times", "code"), [pytest.param(1.1, 1, id="reached"), pytest.param(1e6, 0, id="never")])
+def test_the_command_fails_a_graph_that_only_the_search_finds_wrong(
+    times: float, code: int, wrong_bundle: Path, evaluate: Callable[..., tuple[int, str, str]]
+) -> None:
+    bundle = read_bundle(wrong_bundle)
+    dataset = dataset_of(bundle, wrong_bundle)
+    assert dataset is not None
+    sets = image_input_sets({"image": dataset.test.inputs}, predict=None, seed=0)
+    images = np.concatenate([inputs.inputs["image"] for inputs in sets])
+    graph = (wrong_bundle / "graph.onnx").read_bytes()
+    replace_file(wrong_bundle, "graph.onnx", clip_first_relu(graph, images, times=times))
+    found, out, _ = evaluate("parity", str(wrong_bundle))
+    assert found == code
+    assert "832 worse rows sought: greatest error" in out
+    certificate = msgspec.json.decode((wrong_bundle / CERTIFICATE).read_bytes(), type=Certificate)
+    wrong = {c.input_set for g in certificate.graphs for c in g.comparisons if c.verdict == "fail"}
+    assert wrong == ({SOUGHT} if code else set())
+    assert {graph.verdict for graph in certificate.graphs if graph.graph != "graph.onnx"} == {"pass"}
