@@ -22,8 +22,9 @@ def command_lines(cases: Sequence[Case], power: CommandPower) -> list[str]:
         "golden outputs, sealed so that every digest fits, and `python -m evaluate parity BUNDLE` judges it in full.",
         f"Output scales: {told}. Such a bundle has no recipe: it is judged on the 32 samples that it carries,",
         "where the judge itself was given 192 above. What ends with exit code 0, as if nothing were wrong, is judged",
-        "once more with all 192, given with `--data`. Faults of a bundle are planted in the digits model, trained and",
-        "exported by the commands, and judged in processes of their own.",
+        "once more with all 192, given with `--data`. The command also seeks the inputs on which a graph is worst, which",
+        "no rule above is given. Faults of a bundle are planted in the digits model, trained and exported by the",
+        "commands, and judged in processes of their own.",
         "",
         "| faults of | change the function | exit 1 | exit 1 with all samples | exit 0 with both | other |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -70,9 +71,9 @@ def _ended(case: Case) -> str:
 
 def _disagreeing(cases: Sequence[Case]) -> list[str]:
     if not cases:
-        return ["On the same samples, the command line and the judge itself agree on every one of them.", ""]
+        return ["The command line and the judge itself agree on every one of them.", ""]
     return [
-        "The command line and the judge itself do not agree, on the same samples, on:",
+        "The command line and the judge itself do not agree on:",
         "",
         *(
             f"- {name_of(case)}: {_ended(case)}; the judge itself "

@@ -62,6 +62,7 @@ def page(cases: Sequence[Case], power: Power, *, picture: str, quick: bool) -> s
     """Return the page's text."""
     ours = power.rules[0]
     planted = sum(case.group == "fault" for case in cases)
+    found = {case.subject for case in cases}
     versions = current_settings(quick=quick).versions
     lines = [
         "# Faults: the power of the parity check, measured",
@@ -101,7 +102,9 @@ def page(cases: Sequence[Case], power: Power, *, picture: str, quick: bool) -> s
         "| --- | --- | --- | --- | --- | --- |",
         *_family_rows(cases),
         "",
-        "Planted in " + ", ".join(f"`{name}` ({subject.kind})" for name, subject in subjects().items()) + ".",
+        "Planted in "
+        + ", ".join(f"`{name}` ({subject.kind})" for name, subject in subjects().items() if name in found)
+        + ".",
         "Weights are drawn from seeds; the last layer is scaled so that logits or predictions have standard deviation",
         "0.01, 1 or 100.",
         "Inputs are drawn pictures and random rows. Faults in modules are traced to TorchScript; those in weights and",

@@ -58,7 +58,7 @@ class CommandPower:
         alarms: Right bundles that ended with 1.
         harmless: Harmless faults that did.
         trouble: What ended with another code, of all of them.
-        disagreeing: What ended otherwise than the same graph did before the judge itself, on the same samples.
+        disagreeing: What ended otherwise than the same graph did before the judge itself.
     """
 
     caught: Share

@@ -298,7 +298,7 @@ def test_the_page_says_what_the_command_line_ended_with() -> None:
     assert "| **all** | 4 | 1 | 1 | 1 | 1 |" in text
     assert "- one bias zeroed, cnn at scale 1: exit code 0, 0 with all samples\n- one weight lost" in text
     assert "Neither 0 nor 1:\n\n- softmax twice, cnn at scale 1: exit code 2, no such file" in text
-    assert "the same samples, on:\n\n- one bias zeroed, cnn at scale 1: exit code 0, 0 with all samples; the" in text
+    assert "do not agree on:\n\n- one bias zeroed, cnn at scale 1: exit code 0, 0 with all samples; the" in text
     assert "Through the command line" not in page([case()], power_of([case()]), picture="p.png", quick=True)
 
 
