@@ -2,6 +2,7 @@
 
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -95,11 +96,10 @@ def run_parity(command: Parity) -> int:
             held_out=None if command.data is None else held_out_of(command.data, bundle.manifest),
             on_step=status.update,
         )
-    path = None
-    try:
-        path = _write(certificate, command)
-    finally:  # neither of the two takes the other down
-        report(certificate, print_certificate, command.json)
+    with ExitStack() as others:  # none of the three takes the others down
+        others.callback(_write_junit, certificate, command.junit)
+        others.callback(report, certificate, print_certificate, command.json)
+        path = _write(certificate, command) if command.certificate else None
     for sentence in sentences(earlier, certificate) if earlier is not None else ():
         print(sentence, file=sys.stderr)
     if path is not None:
@@ -136,23 +136,28 @@ def _read(command: Parity) -> "Bundle":
     return bundle
 
 
-def _write(certificate: "Certificate", command: Parity) -> Path | None:
-    """Write JUnit XML and the certificate, where they are asked for, and return the path of the latter."""
+def _write(certificate: "Certificate", command: Parity) -> Path:
+    """Write the certificate into the bundle."""
     from evaluate.certificate import write_certificate
-    from evaluate.junit import junit_xml
-    from train.whole_file import write_whole
 
-    if command.junit is not None:
-        try:
-            write_whole(command.junit.resolve(), junit_xml(certificate))
-        except OSError as error:
-            raise TargetError(f"--junit is {command.junit}, but it cannot be written ({error.strerror})") from error
-    if not command.certificate:
-        return None
     try:
         return write_certificate(certificate, command.bundle)
     except OSError as error:
         raise ParityError(
             f"{command.bundle} cannot be written to ({error.strerror}), but its certificate is to stand there; "
             "make it writable, or give --no-certificate"
+        ) from error
+
+
+def _write_junit(certificate: "Certificate", path: Path | None) -> None:
+    from evaluate.junit import junit_xml
+    from train.whole_file import write_whole
+
+    if path is None:
+        return
+    try:
+        write_whole(path.resolve(), junit_xml(certificate))
+    except OSError as error:
+        raise TargetError(
+            f"--junit is {path}, but it cannot be written ({error.strerror}); give a file in a folder of yours"
         ) from error

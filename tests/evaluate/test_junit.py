@@ -178,3 +178,15 @@ def test_the_command_writes_it_whatever_the_verdict(
     assert (root.get("failures"), root.get("errors")) == ("0", "1")
     (error,) = root.iter("error")
     assert "graph.torchscript.pt cannot be loaded by torch" in (error.get("message") or "")
+
+
+def test_a_place_where_it_cannot_be_written_does_not_cost_the_certificate(
+    own_bundles: dict[str, Path], evaluate: Evaluate, tmp_path: Path
+) -> None:
+    bundle, path = copy_bundle(own_bundles["TwoInputs"], tmp_path / "bundle"), tmp_path / ("x" * 250)
+    options = ("--quick", "--runners", "onnx", "--factory", f"{NETWORKS}:TwoInputs")
+    code, out, err = evaluate("parity", str(bundle), *options, "--junit", str(path))
+    assert code == 2
+    assert err.startswith(f"error: --junit is {path}, but it cannot be written (File name too long); give ")
+    assert "parity holds" in out
+    assert (bundle / "certificate.json").exists()
