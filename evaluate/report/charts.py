@@ -127,7 +127,7 @@ def accuracy_chart(names: Sequence[str], graphs: Sequence[GraphAccuracy | None],
 
 @house_style()
 def _draw_accuracy(names: Sequence[str], graphs: Sequence[GraphAccuracy | None]) -> Figure:
-    figure = new_figure(6.4, 0.9 + 0.38 * len(names))
+    figure = new_figure(5.2, 0.9 + 0.38 * len(names))
     axes = figure.subplots()
     for place, graph in enumerate(graphs):
         if graph is None:

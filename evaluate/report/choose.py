@@ -11,7 +11,8 @@ from evaluate.report.findings import Decided, Galleries, Valued
 from evaluate.report.show import Shower
 from serve.bundle import Manifest
 
-MIX, ERRORS = 24, 16
+MIX, ERRORS = 24, 16  # images, eight in a row
+ROWS = 12  # of a table
 
 
 def choose_samples(outcome: Outcome, labelled: Labelled, manifest: Manifest, *, seed: int) -> Galleries:
@@ -44,6 +45,7 @@ def choose_samples(outcome: Outcome, labelled: Labelled, manifest: Manifest, *, 
             right=bool(first == truth[row]),
         )
 
+    mix, errors = (MIX, ERRORS) if manifest.preprocessing is not None else (ROWS, ROWS)
     best = wide[finite, order[finite, 0]]
     gap = best - wide[finite, order[finite, min(1, order.shape[1] - 1)]]
     wrong = order[finite, 0] != truth[finite]
@@ -52,10 +54,10 @@ def choose_samples(outcome: Outcome, labelled: Labelled, manifest: Manifest, *, 
         graph=outcome.graph,
         columns=shower.columns,
         more_columns=shower.more_columns,
-        mix=tuple(map(decided, by_chance(finite, MIX, rng))),
-        confident=tuple(map(decided, surest[:ERRORS])),
+        mix=tuple(map(decided, by_chance(finite, mix, rng))),
+        confident=tuple(map(decided, surest[:errors])),
         wrong=int(wrong.sum()),
-        nearest=tuple(map(decided, finite[np.argsort(gap, kind="stable")][:ERRORS])),
+        nearest=tuple(map(decided, finite[np.argsort(gap, kind="stable")][:errors])),
     )
 
 
@@ -84,6 +86,6 @@ def _of_values(outcome: Outcome, labelled: Labelled, shower: Shower, rng: np.ran
         graph=outcome.graph,
         columns=shower.columns,
         more_columns=shower.more_columns,
-        values=tuple(map(valued, by_chance(finite, ERRORS, rng))) if len(finite) > ERRORS else (),
-        furthest=tuple(map(valued, finite[np.argsort(-error, kind="stable")][:ERRORS])),
+        values=tuple(map(valued, by_chance(finite, ROWS, rng))) if len(finite) > ROWS else (),
+        furthest=tuple(map(valued, finite[np.argsort(-error, kind="stable")][:ROWS])),
     )
