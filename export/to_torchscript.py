@@ -16,8 +16,8 @@ from export.first_line import first_line
 from export.graph_job import GraphFile, GraphJob
 from export.held_tensors import part_name
 from export.observe import value_reads
-from export.torchscript_code import check_code
-from serve.bundle import TensorSpec
+from export.torchscript_code import check_code, file_operator
+from serve.bundle import BundleError, TensorSpec
 
 GRAPH = "graph.torchscript.pt"
 _CLASS_NUMBER = re.compile(rb"___torch_mangle_(\d+)")
@@ -46,7 +46,8 @@ def export_torchscript(
 
     Raises:
         ExportError: tracing met a decision that depends on the data, which the file would hold as a constant; or the
-            file returns other shapes or dtypes than asked, or only for the batch size of the example.
+            file returns other shapes or dtypes than asked, or only for the batch size of the example; or a part has the
+            name of an operator on files, so that the file would not be loaded.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
@@ -70,6 +71,7 @@ def export_torchscript(
             warnings.simplefilter("ignore")
             torch.jit.save(traced, raw)
         _normalise(raw, path)
+    _check_names(path)
     check_batch_sizes(
         _load(path),
         examples,
@@ -118,11 +120,28 @@ def _normalise(source: Path, target: Path) -> None:
         writer.write_end_of_file()
 
 
+def _check_names(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            name = file_operator(file)
+    except BundleError as error:
+        raise ExportError(
+            "torch writes TorchScript of this network that it cannot read, because of a quote, backslash or new line "
+            "in the name of a part; give it another name, or leave torchscript out of --formats"
+        ) from error
+    if name is not None:
+        raise ExportError(
+            f"the network names {name}, which in TorchScript is an operator that reads or writes files, so that such a "
+            "graph is not loaded; give the attribute, class or module of this name another, or leave torchscript out "
+            "of --formats"
+        )
+
+
 def load_torchscript(content: bytes) -> torch.jit.ScriptModule:
     """Load a TorchScript file from bytes whose digest was checked before.
 
     Raises:
-        BundleError: its code reads or writes files, see `export.torchscript_code`.
+        BundleError: its code could read or write files, see `export.torchscript_code`.
     """
     check_code(content)
     return _load(io.BytesIO(content))
