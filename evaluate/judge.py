@@ -160,7 +160,7 @@ def _certify(bundle: Bundle, request: _Request, on_step: Callable[[str], None]) 
     ):
         on_step(f"{candidate.graph} on {candidate.provider}, threads: {candidate.threads}")
         again = plan.every_size or candidate.graph not in {graph.graph for graph in graphs}
-        own = truths if again or candidate.threads != 1 else fewest(truths)
+        own = truths if again or candidate.way.threads is None else fewest(truths)
         alike = [(g.graph, g.provider, g.optimized) for g in graphs]  # in other threads, a search would find the same
         sought = None if (candidate.graph, candidate.provider, candidate.optimized) in alike else seeker
         graphs.append(judge_graph(candidate, own, task=manifest.task, samples=real, seeker=sought))

@@ -43,6 +43,7 @@ class Candidate:
         fault: Why it could not be loaded, or None.
         note: What one should know of how it runs, or None.
         threads: Threads of one run; None where nobody counted them.
+        way: The way it runs in; where two come to the same on this machine, the first.
         double: Makes what runs the same graph in float64, however slowly; None where nothing does.
     """
 
@@ -55,6 +56,7 @@ class Candidate:
     fault: str | None = None
     note: str | None = None
     threads: int | None = None
+    way: Way = AS_SERVED
     double: Callable[[], Runner] | None = None
 
 
@@ -121,9 +123,11 @@ def all_candidates(
         for name in providers:
             full = entry.precision in {None, "float32"}
             usual, cpu = threads or usable_cpus(), name == "CPUExecutionProvider"
-            own = [(way.optimized, (way.threads if cpu else None) or usual) for way in (ways if full else ways[:1])]
-            for optimized, count in dict.fromkeys(own):
-                yield _onnx(bundle, entry, name, optimized=optimized, threads=count)
+            own: dict[tuple[bool, int], Way] = {}
+            for way in ways if full else ways[:1]:
+                own.setdefault((way.optimized, (way.threads if cpu else None) or usual), way)
+            for (_, count), way in own.items():
+                yield _onnx(bundle, entry, name, way=way, threads=count)
 
 
 def _provider_names(choice: Choice) -> list[Provider]:
@@ -131,7 +135,7 @@ def _provider_names(choice: Choice) -> list[Provider]:
     return [chosen] if choice != "auto" or chosen == "CPUExecutionProvider" else ["CPUExecutionProvider", chosen]
 
 
-def _onnx(bundle: Bundle, entry: FileEntry, provider: Provider, *, optimized: bool, threads: int) -> Candidate:
+def _onnx(bundle: Bundle, entry: FileEntry, provider: Provider, *, way: Way, threads: int) -> Candidate:
     manifest = bundle.manifest
     runner, fault = None, None
     weights = bundle.read_weights(entry)
@@ -143,7 +147,7 @@ def _onnx(bundle: Bundle, entry: FileEntry, provider: Provider, *, optimized: bo
             outputs=manifest.outputs,
             provider=provider,
             threads=threads,
-            optimized=optimized,
+            optimized=way.optimized,
             weights=weights,
         )
     except (BundleError, ProviderError) as error:
@@ -153,8 +157,9 @@ def _onnx(bundle: Bundle, entry: FileEntry, provider: Provider, *, optimized: bo
         precision=entry.precision or "float32",
         provider=provider,
         size_bytes=entry.size_bytes + sum(map(len, weights.values())),
-        optimized=optimized,
+        optimized=way.optimized,
         threads=threads,
+        way=way,
         runner=runner,
         fault=fault,
         note=CASTS if entry.precision == "float16" and provider == "CPUExecutionProvider" else None,
@@ -173,7 +178,10 @@ def _torch(
     except Exception as error:  # noqa: BLE001 - of damaged bytes, torch's readers raise whatever their parts do
         fault = f"{entry.path} cannot be loaded by torch {torch.__version__} ({first_line(error)}); export it again"
     usual = torch.get_num_threads()
-    for count in dict.fromkeys(way.threads or usual for way in (ways if runner else ways[:1])):
+    own: dict[int, Way] = {}
+    for way in ways if runner else ways[:1]:
+        own.setdefault(way.threads or usual, way)
+    for count, way in own.items():
         yield Candidate(
             graph=entry.path,
             precision=entry.precision or "float32",
@@ -181,6 +189,7 @@ def _torch(
             size_bytes=entry.size_bytes,
             optimized=True,
             threads=count,
+            way=way,
             runner=OnThreads(runner, count) if runner and count != usual else runner,
             fault=fault,
         )

@@ -95,6 +95,24 @@ def test_where_a_row_is_costly_one_thread_runs_few_sets(
         assert sets[graph, True, 2] > few
 
 
+def test_where_a_row_is_costly_and_one_thread_is_all_there_is_every_way_runs_every_set(
+    own: Callable[[str], Path], evaluate: Evaluate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from evaluate import judge
+
+    monkeypatch.setattr(judge, "plan_of", lambda **options: plan_of(**{**options, "flops_per_row": 60_000_000}))
+    bundle = own("TwoOutputs")
+    options = ("--trust", "--threads", "1", "--runners", "onnx", "torchscript")
+    assert evaluate("parity", str(bundle), *factory("TwoOutputs"), *options)[0] == 0
+    graphs = certificate_of(bundle).graphs
+    ways = [(graph.graph, graph.optimized, graph.threads) for graph in graphs]
+    assert ways == [("graph.onnx", True, 1), ("graph.onnx", False, 1), ("graph.torchscript.pt", True, 1)]
+    sets = [{(c.input_set, c.batch_size) for c in graph.comparisons} for graph in graphs]
+    sought = {one for one in sets[1] ^ sets[0] if "sought" in one[0]}
+    assert sets[0] - sought == sets[1] - sought == sets[2] - sought
+    assert len(sets[1]) > 4
+
+
 @pytest.mark.parametrize("name", ["digits", "TwoInputs", "TwoOutputs", ROOT])
 def test_other_threads_and_levels_agree(
     name: str, digits_bundle: Path, own_bundles: dict[str, Path], evaluate: Evaluate, tmp_path: Path
