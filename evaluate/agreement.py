@@ -6,6 +6,7 @@ from evaluate.certificate import Certificate, GraphVerdict, Setting, Verdict
 from serve.bundle import CERTIFICATE, Bundle, BundleError, decode_sealed
 
 _WORST: tuple[Verdict, ...] = ("fail", "unproven", "pass")
+_OTHER_ROUNDING = 2.0  # times: a runtime's rounding varies by less from one set of samples to the next
 
 
 def earlier_certificate(bundle: Bundle) -> Certificate | None:
@@ -24,14 +25,20 @@ def sentences(earlier: Certificate, now: Certificate) -> tuple[str, ...]:
     """Say whether two certificates of one bundle agree, and how each was made.
 
     They agree where every graph on every provider that both judged has the same verdict, the worst of the ways it was
-    run in, and the same checks hold.
+    run in, its rounding was excused alike, to a factor of two, and the same checks hold.
     """
     then, here = _verdicts(earlier), _verdicts(now)
+    slacks, slacks_now = _slacks(earlier), _slacks(now)
     both = [key for key in here if key in then]
     unlike = [
         f"{graph} on {provider} was {_said(then[graph, provider])}, and is {_said(here[graph, provider])}"
         for graph, provider in both
         if then[graph, provider].verdict != here[graph, provider].verdict
+    ]
+    unlike += [
+        f"{graph} on {provider} {_excused(slacks[graph, provider])}, and {_excused(slacks_now[graph, provider])} now"
+        for graph, provider in both
+        if not 1 / _OTHER_ROUNDING <= slacks_now[graph, provider] / slacks[graph, provider] <= _OTHER_ROUNDING
     ]
     holds = {check.name: check.passed for check in earlier.checks}
     unlike += [
@@ -54,6 +61,19 @@ def _verdicts(certificate: Certificate) -> dict[tuple[str, str], GraphVerdict]:
     for key, graphs in groupby(certificate.graphs, key=lambda graph: (graph.graph, graph.provider)):
         found[key] = min(graphs, key=lambda graph: _WORST.index(graph.verdict))
     return found
+
+
+def _slacks(certificate: Certificate) -> dict[tuple[str, str], float]:
+    """Return how many times as wide as the rule's the bounds of each graph on each provider were at most."""
+    found: dict[tuple[str, str], float] = {}
+    for graph in certificate.graphs:
+        own = max((comparison.slack for comparison in graph.comparisons), default=1.0)
+        found[graph.graph, graph.provider] = max(own, found.get((graph.graph, graph.provider), 1.0))
+    return found
+
+
+def _excused(slack: float) -> str:
+    return f"needed bounds {slack:.3g} times as wide as the rule's" if slack > 1 else "kept the rule's bounds"
 
 
 def _said(graph: GraphVerdict) -> str:

@@ -14,7 +14,8 @@ def junit_xml(certificate: Certificate) -> bytes:
     """Return the document: a suite of checks, and one of each graph in each way that it was run.
 
     A failure is a difference; where its type is ``unproven``, one could not have shown. An error is a graph that could
-    not be run.
+    not be run, on one set of inputs or at all. A comparison within wider bounds passes, and its output says how wide;
+    the property ``slack`` of its suite is the widest.
     """
     root = ET.Element("testsuites", {"name": _clean(f"parity of {certificate.name}")})
     suites = [_checks(certificate), *(_graph(graph, certificate.setting) for graph in certificate.graphs)]
@@ -65,18 +66,33 @@ def _graph(graph: GraphVerdict, setting: Setting) -> ET.Element:
     suite = ET.Element(
         "testsuite", {"name": _clean(f"{graph.graph} on {short(graph.provider)}, {way(graph, setting)}")}
     )
+    slack = max((comparison.slack for comparison in graph.comparisons), default=1.0)
+    if slack > 1:
+        properties = ET.SubElement(suite, "properties")
+        ET.SubElement(properties, "property", {"name": "slack", "value": f"{slack:.3g}"})
     for comparison in graph.comparisons:
         case = _case(suite, graph.graph, _name(comparison))
         if comparison.verdict != "pass":
             _object(case, "failure", comparison.verdict, comparison.reason or comparison.verdict)
-    explained = any(comparison.verdict != "pass" for comparison in graph.comparisons)
+        if comparison.slack > 1:
+            _output(case, f"compared within bounds {comparison.slack:.3g} times as wide as the rule's")
+    explained = any(_explains(comparison, graph) for comparison in graph.comparisons)
     if graph.precision != "float32" and graph.comparisons and not explained:
         case = _case(suite, graph.graph, f"what {graph.precision} decides, and how far it is off")
         if graph.verdict != "pass":
             _object(case, "failure", graph.verdict, graph.reason or graph.verdict)
     elif graph.verdict != "pass" and not explained:
         _object(_case(suite, graph.graph, "it runs"), "error", "trouble", graph.reason or "it does not run")
+    if graph.note is not None:
+        _output(suite, graph.note)
     return suite
+
+
+def _explains(comparison: Comparison, graph: GraphVerdict) -> bool:
+    """Return whether the verdict on a graph rests on a comparison; where it stopped running later, it does not."""
+    if comparison.verdict == "pass" or comparison.verdict != graph.verdict:
+        return False
+    return (graph.reason or "").endswith(comparison.reason or "")
 
 
 def _name(comparison: Comparison) -> str:
@@ -91,6 +107,10 @@ def _object(case: ET.Element, tag: str, kind: str | None, sentence: str) -> None
     message = _clean(sentence)
     found = ET.SubElement(case, tag, {"message": message} | ({"type": kind} if kind else {}))
     found.text = message
+
+
+def _output(of: ET.Element, sentence: str) -> None:
+    ET.SubElement(of, "system-out").text = _clean(sentence)
 
 
 def _count(suite: ET.Element) -> None:

@@ -10,7 +10,7 @@ import pytest
 from altered import copy_bundle, replace_file
 from own_bundles import NETWORKS
 
-from evaluate.certificate import Certificate, Check, Comparison, GraphVerdict, Setting
+from evaluate.certificate import Certificate, Check, Comparison, GraphVerdict, Setting, Verdict
 from evaluate.junit import junit_xml
 from evaluate.ratios import max_multiple, rmse_multiple
 
@@ -117,6 +117,35 @@ def test_a_graph_that_does_not_run_is_an_error() -> None:
     (_, suite) = suites_of(replace(CERTIFICATE, graphs=(graph,))).values()
     assert counts(suite) == (1, 0, 1)
     assert [error.get("message") for error in suite.iter("error")] == [reason]
+
+
+@pytest.mark.parametrize("verdict", ["unproven", "fail"])
+def test_a_graph_that_stops_running_is_an_error_whatever_was_found_before(verdict: Verdict) -> None:
+    reason = "it fails on held-out samples again at batch size 7 (boom)"
+    before = replace(COMPARISON, verdict=verdict, reason="it varies too little")
+    graph = replace(GRAPH, verdict="fail", reason=reason, comparisons=(before,))
+    (_, suite) = suites_of(replace(CERTIFICATE, graphs=(graph,))).values()
+    assert counts(suite) == (2, 1, 1)
+    assert [error.get("message") for error in suite.iter("error")] == [reason]
+    assert [failure.get("message") for failure in suite.iter("failure")] == ["it varies too little"]
+
+
+def test_bounds_that_were_widened_are_said() -> None:
+    wide = replace(COMPARISON, slack=59.96, input_set="noise")
+    note = "its rounding goes 60.0 times beyond the bounds"
+    graph = replace(GRAPH, comparisons=(COMPARISON, wide, replace(wide, slack=2.0)), note=note)
+    (_, suite) = suites_of(replace(CERTIFICATE, graphs=(graph,))).values()
+    assert counts(suite) == (3, 0, 0)
+    assert [child.tag for child in suite] == ["properties", *["testcase"] * 3, "system-out"]
+    assert [(one.get("name"), one.get("value")) for one in suite.iter("property")] == [("slack", "60")]
+    assert suite.findtext("system-out") == note
+    assert [case.findtext("system-out") for case in suite.iter("testcase")] == [
+        None,
+        "compared within bounds 60 times as wide as the rule's",
+        "compared within bounds 2 times as wide as the rule's",
+    ]
+    (_, usual) = suites_of(replace(CERTIFICATE, graphs=(GRAPH,))).values()
+    assert [child.tag for child in usual] == ["testcase", "testcase"]
 
 
 def test_multiples_are_of_what_pytorch_is_off_whatever_slack_a_coarse_runtime_was_given() -> None:

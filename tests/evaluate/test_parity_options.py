@@ -168,6 +168,29 @@ def test_each_graph_whose_verdict_is_another_now_is_named(
     assert sentences(wrong, unsound)[1] == "  the check of rows fails now: they mix"
 
 
+def test_rounding_that_is_excused_and_was_not_is_named(own: Callable[[str], Path], evaluate: Evaluate) -> None:
+    bundle = own("TwoInputs")
+    assert evaluate("parity", str(bundle), "--quick", *factory("TwoInputs"), "--runners", "onnx")[0] == 0
+    kept = certificate_of(bundle)
+
+    def with_slack(slack: float) -> Certificate:
+        (graph,) = kept.graphs
+        first, *others = graph.comparisons
+        return replace(kept, graphs=(replace(graph, comparisons=(replace(first, slack=slack), *others)),))
+
+    onnx = "  graph.onnx on CPUExecutionProvider"
+    assert sentences(kept, with_slack(60.0))[:2] == (
+        "differs from the certificate that was here:",
+        f"{onnx} kept the rule's bounds, and needed bounds 60 times as wide as the rule's now",
+    )
+    assert sentences(with_slack(60.0), with_slack(29.0))[1] == (
+        f"{onnx} needed bounds 60 times as wide as the rule's, and needed bounds 29 times as wide as the rule's now"
+    )
+    assert sentences(with_slack(60.0), kept)[1].endswith("times as wide as the rule's, and kept the rule's bounds now")
+    for then, now in ((1.0, 2.0), (60.0, 31.0), (31.0, 60.0), (1.0, 1.0)):
+        assert sentences(with_slack(then), with_slack(now))[0].startswith("agrees with")
+
+
 def test_a_certificate_of_another_bundle_or_release_is_not_compared(
     own: Callable[[str], Path], own_bundles: dict[str, Path]
 ) -> None:
