@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -86,24 +87,28 @@ class OnnxRunner:
         return dict(zip(self._outputs, self._session.run(self._outputs, feeds, options), strict=True))
 
     def limited(self, seconds: float) -> "LimitedRunner":
-        """Return a runner of the same session that gives up a run after so many seconds: a loop may have no end."""
+        """Return a runner of the same session with so many seconds for all its runs: a loop may have no end."""
         return LimitedRunner(self._run, seconds)
 
 
 class LimitedRunner:
-    """Runs batches as `OnnxRunner` does, which makes it, but none for longer than so many seconds.
+    """Runs batches as `OnnxRunner` does, which makes it, but none once so many seconds have passed since.
 
-    A run that is given up raises one of `ORT_ERRORS`.
+    A run that is given up, or comes too late, raises one of `ORT_ERRORS`.
     """
 
     def __init__(self, run: Callable[..., dict[str, NDArray[Any]]], seconds: float) -> None:
         self._run = run
         self._seconds = seconds
+        self._deadline = time.monotonic() + seconds
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Run one batch."""
+        """Run one batch in what is left of the time."""
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise RuntimeError(self._fault)
         options = ort.RunOptions()
-        watch = threading.Timer(self._seconds, setattr, (options, "terminate", True))
+        watch = threading.Timer(left, setattr, (options, "terminate", True))
         watch.daemon = True
         watch.start()
         try:
@@ -111,9 +116,13 @@ class LimitedRunner:
         except ORT_ERRORS as error:
             if not options.terminate:
                 raise
-            raise RuntimeError(f"a run did not end within {self._seconds:g} s") from error
+            raise RuntimeError(self._fault) from error
         finally:
             watch.cancel()
+
+    @property
+    def _fault(self) -> str:
+        return f"its runs did not end within {self._seconds:g} s"
 
 
 def open_runner(

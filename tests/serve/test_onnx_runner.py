@@ -1,5 +1,7 @@
 """A graph reads no file: what was checked is all there is; and it runs where it was told to."""
 
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -126,8 +128,29 @@ def _endless_graph() -> bytes:
 
 def test_a_loop_without_an_end_is_given_up() -> None:
     endless = open_graph(_endless_graph(), {}).limited(0.2)
-    with pytest.raises(RuntimeError, match=r"a run did not end within 0\.2 s"):
+    with pytest.raises(RuntimeError, match=r"its runs did not end within 0\.2 s"):
         endless.run({"x": np.zeros((2, 8), np.uint8)})
+
+
+def test_all_runs_have_one_limit_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    runner = open_graph(graph_with_weights_in("graph.onnx.data"), WEIGHTS).limited(60)
+    limits: list[float] = []
+
+    class Timer(threading.Timer):
+        def __init__(self, interval: float, *rest: object) -> None:
+            limits.append(interval)
+            super().__init__(1000.0, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(threading, "Timer", Timer)
+    batch = {"x": np.zeros((2, 8), np.uint8)}
+    for now[0] in (110.0, 159.0):
+        runner.run(batch)
+    assert limits == [50.0, 1.0]
+    now[0] = 160.0
+    with pytest.raises(RuntimeError, match="its runs did not end within 60 s"):
+        runner.run(batch)
 
 
 def test_a_limit_leaves_what_ends_as_it_is() -> None:
