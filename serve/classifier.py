@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 SMALL_PIXELS = 4_000_000
 _SLACK_MARGIN = 2.0
-START_LIMIT_S = 600.0  # of one run of golden inputs: what takes longer is no use to anybody, or has no end
+START_LIMIT_S = 600.0  # of all runs of golden inputs together: what takes longer is no use to anybody, or has no end
 _LARGE = threading.Lock()  # of the whole process: a large image may take a gigabyte
 
 

@@ -227,8 +227,8 @@ def numeric_parity(
     Returns:
         The comparison. A wrong shape or dtype, and NaN or infinity anywhere, are faults. An integer is right or wrong:
         its error is 0 or 1, and one in a thousand may be wrong, as rounding decides ties, or three times as many as
-        eager's own, but never more than one in twenty; and in no place of a row may half of the rows be wrong, unless
-        PyTorch itself gets a sixth of them wrong there.
+        eager's own, but never more than one in twenty; and of 8 rows or more, no more than half may be wrong in any
+        one place of a row, unless PyTorch itself gets more than a sixth of them wrong there.
 
     Raises:
         ValueError: there are no rows, or eager and reference differ in shape.
