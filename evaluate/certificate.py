@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from serve.bundle import CERTIFICATE, Precision, encode_sealed
+from serve.bundle import CERTIFICATE, Coarse, Precision, encode_sealed
 from train.whole_file import write_whole
 
 Verdict = Literal["pass", "fail", "unproven"]
@@ -48,7 +48,7 @@ class Comparison:
         reason: Why not.
         rows_apart: Rows that are judged apart, because PyTorch's own error is far above the other rows' there.
         apart_ratio: Of those, the larger of error / bound; at most 1 passes.
-        slack: How many times as wide as the rule's the bounds are, because the same graph keeps the rule in float64.
+        slack: How many times as wide the bounds were, because ONNX Runtime rounds coarsely and the graph is right.
     """
 
     input_set: str
@@ -226,8 +226,8 @@ class Certificate:
     """`certificate.json`: sealed like the manifest, and bound to one bundle by the manifest's digest.
 
     ``passed`` speaks of all graphs that were judged; ``precisions`` of those of each precision, as a server runs one of
-    them: they pass only if each of them was judged in the way that it is served. ``slack`` says how far beyond the
-    rule's bounds ONNX Runtime's rounding went, at most, where the graph was right in float64; 1 where it kept them.
+    them: they pass only if each of them was judged in the way that it is served. ``coarse`` lists where ONNX
+    Runtime rounds more coarsely than the rule allows, and the graph is right.
     """
 
     schema_version: int
@@ -240,7 +240,7 @@ class Certificate:
     setting: Setting
     checks: tuple[Check, ...]
     graphs: tuple[GraphVerdict, ...]
-    slack: float = 1.0
+    coarse: tuple[Coarse, ...] = ()
 
 
 def write_certificate(certificate: Certificate, directory: Path) -> Path:

@@ -29,7 +29,7 @@ from evaluate.ways import Optimization, choose_graphs, graph_files, ways_of
 from evaluate.worst import SOUGHT, Seeker
 from export.factory import Factory
 from export.work import flops_per_row
-from serve.bundle import SCHEMA_VERSION, Bundle, Manifest, Precision
+from serve.bundle import SCHEMA_VERSION, Bundle, Coarse, Manifest, Precision
 from serve.decisions import decide
 from serve.devices import Choice, usable_cpus
 from serve.parity import MAX_FACTOR, RMSE_FACTOR
@@ -156,7 +156,12 @@ def _certify(bundle: Bundle, request: _Request, on_step: Callable[[str], None]) 
     ways = ways_of(plan, optimization=request.optimization)
     graphs: list[GraphVerdict] = []
     for candidate in all_candidates(
-        bundle, provider=request.provider, ways=ways, threads=request.threads, graphs=request.graphs
+        bundle,
+        provider=request.provider,
+        ways=ways,
+        threads=request.threads,
+        graphs=request.graphs,
+        second_opinion=plan.second_opinion,
     ):
         on_step(f"{candidate.graph} on {candidate.provider}, threads: {candidate.threads}")
         again = plan.every_size or candidate.graph not in {graph.graph for graph in graphs}
@@ -225,7 +230,21 @@ def _certificate(
         setting=setting,
         checks=checks,
         graphs=tuple(graphs),
-        slack=max((comparison.slack for graph in graphs for comparison in graph.comparisons), default=1.0),
+        coarse=_coarse(graphs),
+    )
+
+
+def _coarse(graphs: list[GraphVerdict]) -> tuple[Coarse, ...]:
+    """Return what a server must know: how coarse its runtime is on inputs that were not sought for it."""
+    found: dict[tuple[str, str, str], float] = {}
+    for graph in graphs:
+        for comparison in graph.comparisons if graph.optimized and graph.verdict == "pass" else ():
+            if comparison.slack > 1 and comparison.input_set != SOUGHT:
+                key = (graph.graph, graph.provider, comparison.output)
+                found[key] = max(found.get(key, 1.0), comparison.slack)
+    return tuple(
+        Coarse(graph=graph, provider=provider, onnxruntime=onnxruntime.__version__, output=output, slack=slack)
+        for (graph, provider, output), slack in found.items()
     )
 
 

@@ -17,6 +17,8 @@ _LEAST_ROWS = 16
 _LEAST_ROWS_OF_FEW_OUTPUTS = 32
 _FEW_OUTPUTS = 10
 _LEAST_AGAIN = 4
+# a row may cost that much where ONNX's reference implementation runs 64 of them, at 3 GFLOP/s
+_SECOND_OPINION_FLOPS = 200e6
 # a row may cost that much where all 2,080 rows of 64 batches are run
 _EVERY_SIZE_FLOPS = 50e6
 # of one search for the worst inputs, counted as its rows in one precision; and the rows of one step of it
@@ -41,6 +43,7 @@ class Plan:
         unoptimized: Whether ONNX graphs are also run as they were written.
         one_thread: Whether graphs are also run with one thread; on few sets where not every size is run.
         climb: Steps of the search for the worst inputs, after a walk along gradients; 0 where nothing is sought.
+        second_opinion: Whether ONNX's reference implementation, which is slow, is asked about a graph that is far off.
         subject: What the samples are called.
     """
 
@@ -54,6 +57,7 @@ class Plan:
     unoptimized: bool = True
     one_thread: bool = True
     climb: int = 16
+    second_opinion: bool = True
     subject: str = _NAME
 
 
@@ -100,6 +104,7 @@ def plan_of(
         batch_sizes=sizes,
         every_size=every_size,
         climb=climb if climb >= _LEAST_CLIMB else 0,
+        second_opinion=flops_per_row <= _SECOND_OPINION_FLOPS,
     )
 
 

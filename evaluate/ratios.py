@@ -22,19 +22,19 @@ def _ratio(comparison: Comparison) -> float | None:
 
 def rmse_multiple(comparisons: Iterable[Comparison]) -> float | None:
     """Return the greatest rmse as a multiple of PyTorch's own; None where an output could not be compared."""
-    return _greatest([(c.rmse, c.rmse_bound, c.slack) for c in comparisons], RMSE_FACTOR)
+    return _greatest([(c.rmse, c.rmse_bound) for c in comparisons], RMSE_FACTOR)
 
 
 def max_multiple(comparisons: Iterable[Comparison]) -> float | None:
     """Return the greatest error as a multiple of PyTorch's own; None where an output could not be compared."""
-    return _greatest([(c.max_error, c.max_bound, c.slack) for c in comparisons], MAX_FACTOR)
+    return _greatest([(c.max_error, c.max_bound) for c in comparisons], MAX_FACTOR)
 
 
-def _greatest(found: list[tuple[float | None, float | None, float]], factor: float) -> float | None:
+def _greatest(found: list[tuple[float | None, float | None]], factor: float) -> float | None:
     multiples = []
-    for error, bound, slack in found:
+    for error, bound in found:
         if error is None or bound is None:
             return None
-        own = bound / slack / factor
+        own = bound / factor
         multiples.append(0.0 if error == 0 else error / own if own else math.inf)
     return max(multiples, default=None)

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import cast
 
 import onnx
 import torch
 from torch import nn
 
-from evaluate.double_graph import DoubleRunner
+from evaluate.reference_graph import DoubleRunner, ReferenceRunner, ReferenceRunners
 from evaluate.torch_threads import OnThreads
 from evaluate.ways import AS_SERVED, Way, graph_files
 from export.first_line import first_line
@@ -26,6 +27,7 @@ _LOADERS: Mapping[str, Callable[[bytes], object]] = {
     "torchscript": load_torchscript,
     "exported-program": load_exported_program,
 }
+_LARGE_BYTES = 64 << 20  # of a graph that is loaded twice more, in float64 as well
 CASTS = "float16 on the CPU is computed in float32 between casts, so rounding is float16's and speed is not"
 
 
@@ -44,7 +46,7 @@ class Candidate:
         note: What one should know of how it runs, or None.
         threads: Threads of one run; None where nobody counted them.
         way: The way it runs in; where two come to the same on this machine, the first.
-        double: Makes what runs the same graph in float64, however slowly; None where nothing does.
+        references: Run the same graph with other arithmetic, however slowly; None where nothing does.
     """
 
     graph: str
@@ -57,7 +59,7 @@ class Candidate:
     note: str | None = None
     threads: int | None = None
     way: Way = AS_SERVED
-    double: Callable[[], Runner] | None = None
+    references: ReferenceRunners | None = None
 
 
 def eager_runner(module: nn.Module, bundle: Bundle) -> ModuleRunner:
@@ -94,6 +96,7 @@ def all_candidates(
     ways: Sequence[Way] = (AS_SERVED,),
     threads: int | None = None,
     graphs: Collection[str] | None = None,
+    second_opinion: bool = False,
 ) -> Iterator[Candidate]:
     """Load every graph of a bundle on every provider that was asked for, one after the other.
 
@@ -105,6 +108,7 @@ def all_candidates(
             away. And another number of threads sums in another order.
         threads: Threads of a run of ONNX where a way does not say; all usable CPUs where it is None. Torch has its own.
         graphs: File names of those that are loaded; None loads all.
+        second_opinion: Whether ONNX's reference implementation may be asked about graphs of full precision.
 
     Raises:
         ProviderError: CUDA was asked for and there is none.
@@ -120,6 +124,7 @@ def all_candidates(
         if entry.format != "onnx":
             yield from _torch(bundle, entry, _LOADERS[entry.format], ways)
             continue
+        references = _references(bundle, entry) if second_opinion else None
         for name in providers:
             full = entry.precision in {None, "float32"}
             usual, cpu = threads or usable_cpus(), name == "CPUExecutionProvider"
@@ -127,7 +132,17 @@ def all_candidates(
             for way in ways if full else ways[:1]:
                 own.setdefault((way.optimized, (way.threads if cpu else None) or usual), way)
             for (_, count), way in own.items():
-                yield _onnx(bundle, entry, name, way=way, threads=count)
+                yield _onnx(bundle, entry, name, way=way, threads=count, references=references)
+
+
+def _references(bundle: Bundle, entry: FileEntry) -> ReferenceRunners | None:
+    if entry.size_bytes > _LARGE_BYTES or bundle.read_weights(entry):
+        return None
+
+    def load() -> onnx.ModelProto:
+        return onnx.load_from_string(bundle.read(entry))
+
+    return ReferenceRunners(float32=cache(lambda: ReferenceRunner(load())), float64=cache(lambda: DoubleRunner(load())))
 
 
 def _provider_names(choice: Choice) -> list[Provider]:
@@ -135,7 +150,15 @@ def _provider_names(choice: Choice) -> list[Provider]:
     return [chosen] if choice != "auto" or chosen == "CPUExecutionProvider" else ["CPUExecutionProvider", chosen]
 
 
-def _onnx(bundle: Bundle, entry: FileEntry, provider: Provider, *, way: Way, threads: int) -> Candidate:
+def _onnx(
+    bundle: Bundle,
+    entry: FileEntry,
+    provider: Provider,
+    *,
+    way: Way,
+    threads: int,
+    references: ReferenceRunners | None,
+) -> Candidate:
     manifest = bundle.manifest
     runner, fault = None, None
     weights = bundle.read_weights(entry)
@@ -163,7 +186,7 @@ def _onnx(bundle: Bundle, entry: FileEntry, provider: Provider, *, way: Way, thr
         runner=runner,
         fault=fault,
         note=CASTS if entry.precision == "float16" and provider == "CPUExecutionProvider" else None,
-        double=None if weights else lambda: DoubleRunner(onnx.load_from_string(bundle.read(entry))),
+        references=references,
     )
 
 

@@ -1,5 +1,6 @@
 """The verdict on one graph: every output on every input set, by the rule of its precision."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -62,7 +63,7 @@ def judge_graph(
                 break
             outcomes.append(Outcome(truth=truth, outputs=outputs))
             wrong = any(comparison.verdict == "fail" for comparison in comparisons)
-            judged = replace(candidate, double=None) if wrong else candidate  # float64 is slow, and decides no more
+            judged = replace(candidate, references=None) if wrong else candidate  # they are slow, and decide no more
             comparisons += compare_graph(judged, outputs, truth, must_vary=index == 0, decisive=decisive)
     search: Search | None = None
     if seeker is not None and exact and fault is None and all(c.verdict == "pass" for c in comparisons):
@@ -114,11 +115,19 @@ def compare_graph(
     exact = candidate.precision == "float32"
     compare = partial(compare_outputs, must_vary=must_vary, decisive=decisive, exact=exact)
     found = compare(outputs, truth)
-    return excuse(found, outputs=outputs, truth=truth, double=candidate.double, compare=compare) if exact else found
+    if not exact:
+        return found
+    return excuse(found, outputs=outputs, truth=truth, references=candidate.references, compare=compare)
 
 
 def compare_outputs(
-    outputs: Arrays, truth: Truth, *, must_vary: bool, decisive: str | None, exact: bool = True, slack: float = 1.0
+    outputs: Arrays,
+    truth: Truth,
+    *,
+    must_vary: bool,
+    decisive: str | None,
+    exact: bool = True,
+    slack: Mapping[str, float] | None = None,
 ) -> list[Comparison]:
     """Compare every output of one graph on one input set.
 
@@ -128,7 +137,7 @@ def compare_outputs(
         must_vary: Whether agreeing must prove something.
         decisive: The output that decides.
         exact: Whether errors have a bound; where not, they are recorded.
-        slack: How many times as wide the bounds are.
+        slack: How many times as wide as the rule's the bounds of some outputs are; the rule's own are recorded.
     """
     judged = truth.inputs.judged
     graph = {name: values[judged] if len(values) == len(judged) else values for name, values in outputs.items()}
@@ -139,9 +148,9 @@ def compare_outputs(
     found = []
     for name, expected in references.items():
         candidate, eager = graph[name], eagers[name]
-        numeric = output_parity(name, graph, eager=eagers, reference=references)
-        if slack != 1 and numeric.fault is None and candidate.dtype.kind == "f":
-            numeric = numeric.widened(slack)
+        strict = output_parity(name, graph, eager=eagers, reference=references)
+        factor = (slack or {}).get(name, 1.0)
+        numeric = strict.widened(factor)
         decision: DecisionParity | None = None
         faults = [numeric.fault] if numeric.fault is not None else []
         empty = None
@@ -163,9 +172,9 @@ def compare_outputs(
                 rows=len(expected),
                 output=name,
                 rmse=numeric.rmse if finite else None,
-                rmse_bound=numeric.rmse_bound if finite and exact else None,
+                rmse_bound=strict.rmse_bound if finite and exact else None,
                 max_error=numeric.max_error if finite else None,
-                max_bound=numeric.max_bound if finite and exact else None,
+                max_bound=strict.max_bound if finite and exact else None,
                 rows_apart=int(numeric.apart.sum()) if numeric.apart is not None else 0,
                 apart_ratio=numeric.outliers.ratio if numeric.outliers is not None and exact else None,
                 flips=decision.flips if decision else None,
@@ -174,6 +183,7 @@ def compare_outputs(
                 flip_rate_upper_95=decision.flip_rate_upper_95 if decision else None,
                 verdict=verdict,
                 reason="; ".join(faults) or empty,
+                slack=factor,
             )
         )
     return found

@@ -5,7 +5,7 @@ The records are in `serve.manifest`, sealed documents in `serve.seal`; all of th
 
 import hashlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from serve.bundle_files import check_folders, open_file, read_document, size_of
@@ -61,10 +61,11 @@ MAX_CERTIFICATE_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """A bundle on disk whose files have been checked against the manifest."""
+    """A bundle on disk whose files have been checked against the manifest, with the head of its certificate, if any."""
 
     path: Path
     manifest: Manifest
+    certificate: "CertificateHead | None" = None
 
     def entry(self, file_format: Format, precision: Precision | None = None) -> FileEntry | None:
         """Return the file of that format (and precision, where one is given), or None."""
@@ -140,8 +141,26 @@ def read_bundle(path: Path | str) -> Bundle:
     bundle = Bundle(path=path, manifest=manifest)
     for entry in manifest.files:
         bundle.read(entry)
-    read_certificate(bundle)
-    return bundle
+    return replace(bundle, certificate=read_certificate(bundle))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coarse:
+    """Where a runtime rounds more coarsely than the rule allows, on ordinary inputs, while the graph is right.
+
+    Attributes:
+        graph: File of the graph, as it is served.
+        provider: ONNX Runtime's exact name of where.
+        onnxruntime: Its version.
+        output: Which output.
+        slack: How many times beyond the bounds it goes.
+    """
+
+    graph: str
+    provider: str
+    onnxruntime: str
+    output: str
+    slack: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +171,7 @@ class CertificateHead:
     bundle_sha256: str
     passed: bool
     precisions: dict[str, str] = field(default_factory=dict)
-    slack: float = 1.0
+    coarse: tuple[Coarse, ...] = ()
 
 
 def read_certificate(bundle: Bundle) -> CertificateHead | None:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import onnxruntime as ort  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from serve.answer import Answer, NotReadyError, RequestError
 from serve.batcher import Batcher, Origin
-from serve.bundle import Bundle, BundleError, Manifest, Precision, read_bundle, read_certificate
+from serve.bundle import Bundle, BundleError, Manifest, Precision, read_bundle
 from serve.devices import Choice, Provider, choose_provider
 from serve.golden import Golden, GoldenCheck, check_fits, check_golden, read_golden
 from serve.onnx_runner import ORT_ERRORS, OnnxRunner, open_runner
@@ -60,7 +61,7 @@ class Classifier:
         precision: Precision,
         max_batch: int = 64,
         max_queue_rows: int = 1024,
-        slack: float = 1.0,
+        slack: Mapping[str, float] | None = None,
     ) -> None:
         self.bundle = bundle
         self.provider = provider
@@ -144,7 +145,7 @@ class Classifier:
             precision=precision,
             max_batch=max_batch if bundle.manifest.row_independent else 1,
             max_queue_rows=max_queue_rows,
-            slack=_slack(bundle),
+            slack=_slack(bundle, graph.path, runner.provider),
         )
 
     @property
@@ -245,12 +246,15 @@ class Classifier:
         )
 
 
-def _slack(bundle: Bundle) -> float:
-    """Return how much wider than the rule's the bounds are here: other rows and batches round in other ways."""
-    certificate = read_certificate(bundle)
-    if certificate is None or not certificate.slack > 1:
-        return 1.0
-    return min(_SLACK_MARGIN * certificate.slack, COARSEST)
+def _slack(bundle: Bundle, graph: str, provider: Provider) -> dict[str, float]:
+    """Return how many times as wide as the rule's the bounds of outputs are: other rows and batches round otherwise."""
+    coarse = bundle.certificate.coarse if bundle.certificate is not None else ()
+    here = (graph, provider, ort.__version__)
+    return {
+        one.output: min(_SLACK_MARGIN * one.slack, COARSEST)
+        for one in coarse
+        if (one.graph, one.provider, one.onnxruntime) == here and one.slack > 1
+    }
 
 
 def _missing(bundle: Bundle, precision: Precision | None) -> str:

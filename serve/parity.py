@@ -72,13 +72,8 @@ class NumericParity:
         return np.where(self.apart, self.outliers.max_bound, self.max_bound)
 
     def widened(self, factor: float) -> "NumericParity":
-        """Return the same errors with bounds so many times as wide."""
-        return replace(
-            self,
-            rmse_bound=factor * self.rmse_bound,
-            max_bound=factor * self.max_bound,
-            outliers=self.outliers.widened(factor) if self.outliers is not None else None,
-        )
+        """Return the same errors with bounds so many times as wide; those of rows judged apart stay as they are."""
+        return replace(self, rmse_bound=factor * self.rmse_bound, max_bound=factor * self.max_bound)
 
     @property
     def sentence(self) -> str:

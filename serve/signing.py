@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from serve.bundle import MANIFEST, Bundle, BundleError, check_seal
+from serve.bundle import CERTIFICATE, MANIFEST, Bundle, BundleError, check_seal
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives import hashes
@@ -66,10 +66,18 @@ def require_signature(bundle: Bundle, public_key: Path) -> None:
                 f"{bundle.path / name} has sha256 {found[name][:12]}…, but {signed[name][:12]}… was signed; "
                 f"{_SIGN_AGAIN}"
             )
-    document = (bundle.path / MANIFEST).read_bytes()
-    sealed = check_seal(document, bundle.path / MANIFEST)
-    if hashlib.sha256(document).hexdigest() != signed.get(MANIFEST) or sealed != bundle.manifest.sha256:
-        raise BundleError(f"{bundle.path / MANIFEST} was exchanged while the bundle was read; start again")
+    _require_same(bundle.path / MANIFEST, bundle.manifest.sha256, signed)
+    if CERTIFICATE in signed and bundle.certificate is not None:
+        _require_same(bundle.path / CERTIFICATE, bundle.certificate.sha256, signed)
+    elif CERTIFICATE in signed or bundle.certificate is not None:
+        raise BundleError(f"{bundle.path / CERTIFICATE} was exchanged while the bundle was read; start again")
+
+
+def _require_same(path: Path, sealed: str, signed: dict[str, str]) -> None:
+    """Require that what was read of a document before is what was signed."""
+    document = path.read_bytes()
+    if hashlib.sha256(document).hexdigest() != signed.get(path.name) or check_seal(document, path) != sealed:
+        raise BundleError(f"{path} was exchanged while the bundle was read; start again")
 
 
 def signed_digests(path: Path, public_key: Path) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 import copy
 import tempfile
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from evaluate.faults.subjects import Subject, runner_of
+from evaluate.reference_graph import DoubleRunner, ReferenceRunner, ReferenceRunners
 from evaluate.runners import Candidate
 from export.quiet import quiet
 from export.to_onnx import export_onnx
@@ -118,7 +121,11 @@ def onnx_candidate(
         )
     except BundleError as error:
         fault = str(error)
-    return _candidate(ONNX, runner, fault=fault, provider="CPUExecutionProvider", optimized=optimized, note=note)
+    candidate = _candidate(ONNX, runner, fault=fault, provider="CPUExecutionProvider", optimized=optimized, note=note)
+    references = ReferenceRunners(
+        float32=cache(lambda: ReferenceRunner(model)), float64=cache(lambda: DoubleRunner(model))
+    )
+    return replace(candidate, references=references)
 
 
 def onnx_candidates(model: onnx.ModelProto, subject: Subject) -> list[Candidate]:

@@ -8,9 +8,9 @@ import onnx
 from numpy.typing import NDArray
 from torch import nn
 
-from evaluate.faults.graph_double import DoubleRunner
 from evaluate.faults.subjects import Subject, runner_of
 from evaluate.inputs import Arrays, take
+from evaluate.reference_graph import DoubleRunner
 from evaluate.truth import Truth
 from export.deployable import to_float64
 from export.module_runner import run_batches

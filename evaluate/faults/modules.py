@@ -11,7 +11,6 @@ from torch import nn
 from evaluate.faults.bundled import Bundled, Graph, Through
 from evaluate.faults.case import Case, Group, case_key
 from evaluate.faults.fault import Context, Family
-from evaluate.faults.graph_double import DoubleRunner
 from evaluate.faults.graphs import GraphMaker, module_candidate, onnx_candidate, onnx_candidates, trace
 from evaluate.faults.ground import Ground
 from evaluate.faults.harmless import GraphTest, effect_of, module_is_harmless
@@ -26,6 +25,7 @@ from evaluate.faults.subjects import runner_of
 from evaluate.faults.trial import Trial, either, try_candidate
 from evaluate.faults.variants import WINOGRAD, variants
 from evaluate.in_process import FAILS
+from evaluate.reference_graph import DoubleRunner
 from evaluate.runners import Candidate
 from export.deployable import to_float64
 

@@ -13,7 +13,6 @@ from torch import nn
 from evaluate.faults import run
 from evaluate.faults.bundled import Bundled
 from evaluate.faults.case import Case, FaultsError, Journal, current_settings
-from evaluate.faults.graph_double import DoubleRunner
 from evaluate.faults.graphs import GraphMaker, onnx_candidates, trace
 from evaluate.faults.ground import Ground, prepare
 from evaluate.faults.harmless import GraphTest, module_is_harmless
@@ -26,6 +25,7 @@ from evaluate.faults.power import power_of
 from evaluate.faults.rules import OURS, RULES, close, dynamo_same, onnx_verify, polygraphy, three_decimals
 from evaluate.faults.subjects import subjects
 from evaluate.faults.trial import try_candidate
+from evaluate.reference_graph import DoubleRunner
 from serve.bundle import read_bundle
 
 Evaluate = Callable[..., tuple[int, str, str]]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort  # type: ignore[import-untyped]
 import pytest
 from PIL import Image
 
@@ -17,6 +18,7 @@ from serve.batch_rows import read_image
 from serve.bundle import (
     BundleError,
     CertificateHead,
+    Coarse,
     ImagePreprocessing,
     TensorSpec,
     encode_sealed,
@@ -53,13 +55,26 @@ def test_one_perturbed_weight_keeps_it_from_being_ready(tmp_path: Path, perturbe
                 classifier.submit(classifier.golden().inputs)
 
 
-@pytest.mark.parametrize(("slack", "ready"), [(1.0, False), (1.5, False), (4.0, True)])
-def test_a_certificate_that_found_the_runtime_coarse_widens_the_bounds(
-    tmp_path: Path, slack: float, ready: bool
+@pytest.mark.parametrize(
+    ("changes", "ready"),
+    [
+        ({}, True),
+        ({"slack": 1.0}, False),
+        ({"slack": 1.5}, False),
+        ({"output": "logits"}, False),
+        ({"provider": "CUDAExecutionProvider"}, False),
+        ({"graph": "graph.int8.onnx"}, False),
+        ({"onnxruntime": "1.0"}, False),
+    ],
+)
+def test_a_certificate_that_found_this_very_runtime_coarse_widens_the_bounds(
+    tmp_path: Path, changes: dict[str, Any], ready: bool
 ) -> None:
     path = write_tiny_bundle(tmp_path / "b", perturbed=1e-5)  # 4.1 times the bounds
     bundle_sha256 = read_bundle(path).manifest.sha256
-    head = CertificateHead(sha256="0" * 64, bundle_sha256=bundle_sha256, passed=True, slack=slack)
+    known = {"graph": "graph.onnx", "provider": "CPUExecutionProvider", "onnxruntime": ort.__version__}
+    coarse = tuple(Coarse(**{**known, "output": output, "slack": 4.0, **changes}) for output in ("logits", "probabilities"))
+    head = CertificateHead(sha256="0" * 64, bundle_sha256=bundle_sha256, passed=True, coarse=coarse)
     (path / "certificate.json").write_bytes(encode_sealed(head))
     with Classifier.open(path, provider="cpu") as classifier:
         assert classifier.ready is ready
