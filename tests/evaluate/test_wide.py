@@ -1,5 +1,7 @@
 """The float64 reference is a true one, whatever forward says of float32; and where it cannot be, that is said."""
 
+import math
+import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -291,3 +293,151 @@ class First(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor]:
         """Run one batch."""
         return (self.module(x),)
+
+
+def third(x: Tensor) -> Tensor:
+    """Cast where, once it is scripted, only TorchScript sees it."""
+    return x.float() / 3.0
+
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", FutureWarning)
+    scripted_third = torch.jit.script(third)
+
+
+def ulp_above(x: Tensor) -> Tensor:
+    return torch.nextafter(torch.zeros_like(x), torch.ones_like(x))
+
+
+def doubled(x: Tensor, w: Tensor) -> Tensor:
+    """Branch on a dtype that forward chose itself."""
+    y = (x @ w).double()
+    if y.dtype != torch.float64 or y.float().dtype != torch.float32 or (y * x).dtype != torch.float64:
+        raise TypeError("float64 was expected")
+    return ((y - y) + torch.finfo(y.dtype).tiny).log().float() + (x @ w)
+
+
+def sizes(x: Tensor, w: Tensor) -> Tensor:
+    told = x.type() == "torch.FloatTensor" and x.nbytes == 4 * x.numel() and x.double().itemsize == 8
+    return (x @ w) * (x.element_size() if told else 0)
+
+
+@pytest.mark.parametrize("whole_bytes", [0, 1 << 40])
+@pytest.mark.parametrize(
+    ("function", "truth"),
+    [
+        pytest.param(lambda x, w: scripted_third(x) @ w, lambda x, w: (x / 3) @ w, id="scripted function"),
+        pytest.param(doubled, lambda x, w: math.log(torch.finfo(x.dtype).tiny) + x @ w, id="own float64"),
+        pytest.param(sizes, lambda x, w: (x @ w) * 4, id="sizes"),
+        pytest.param(
+            lambda x, w: functional.rms_norm((x * 1e-6).double(), (WIDTH,)).float() @ w,
+            lambda x, w: functional.rms_norm(x * 1e-6, (WIDTH,)) @ w,
+            id="rms_norm of float64",
+        ),
+        pytest.param(
+            lambda x, w: (x - x + ulp_above(x)).log() + x @ w,
+            lambda x, w: (x - x + 2.0**-149).log() + x @ w,
+            id="nextafter",
+        ),
+    ],
+)
+def test_what_forward_makes_float64_is_told_from_what_the_reference_does(
+    function: Forward, truth: Forward, whole_bytes: int
+) -> None:
+    module = Net(function).eval()
+    reference = to_float64(module, whole_bytes=whole_bytes)
+    with torch.inference_mode():
+        expected = truth(rows().double(), module.weight.double())
+        assert float((reference(rows()) - expected).abs().max()) < 1e-12
+    assert reference.float32_operators == set()
+
+
+class Workspace(nn.Module):
+    """Writes into a tensor that is neither parameter nor buffer."""
+
+    def __init__(self, write: Callable[[Tensor, Tensor], object], work: Tensor) -> None:
+        super().__init__()
+        self.write, self.work = write, [work]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run one batch."""
+        self.write(self.work[0], x)
+        return self.work[0] * 1
+
+
+def assign(work: Tensor, x: Tensor) -> None:
+    work[:] = x / 3
+
+
+WRITES = [
+    pytest.param(assign, id="assigned"),
+    pytest.param(lambda work, x: work.copy_(x / 3), id="copied"),
+    pytest.param(lambda work, x: torch.div(x, 3, out=work), id="out"),
+]
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_what_is_written_into_the_modules_own_tensors_is_not_rounded(write: Callable[[Tensor, Tensor], object]) -> None:
+    module = Workspace(write, torch.zeros(ROWS, WIDTH)).eval()
+    reference = to_float64(module)
+    with torch.inference_mode():
+        assert torch.equal(reference(rows()), rows().double() / 3)
+    assert reference.float32_operators == set()
+    assert not module.work[0].any()
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_an_operator_that_rounds_what_it_writes_is_named(write: Callable[[Tensor, Tensor], object]) -> None:
+    outside = torch.zeros(ROWS, WIDTH)
+    reference = to_float64(Workspace(lambda _, x: write(outside, x), torch.zeros(ROWS, WIDTH)).eval())
+    with torch.inference_mode():
+        reference(rows())
+    (name,) = reference.float32_operators
+    assert name.endswith(" into a float32 tensor")
+
+
+def test_what_forward_writes_into_its_inputs_is_not_rounded_and_stays_inside() -> None:
+    reference = to_float64(Workspace(lambda work, x: work.copy_(x.div_(3)), torch.zeros(ROWS, WIDTH)).eval())
+    given = rows()
+    with torch.inference_mode():
+        assert torch.equal(reference(given), rows().double() / 3)
+    assert torch.equal(given, rows())
+
+
+def test_bits_are_those_of_float32() -> None:
+    reference = to_float64(Net(lambda x, _: (x.view(torch.int32) & 0x7FFFFFFF).view(torch.float32)).eval())
+    with torch.inference_mode():
+        assert torch.equal(reference(rows()), rows().abs().double())
+    assert reference.float32_operators == {"torch.Tensor.view"}
+
+
+def test_references_in_two_threads_leave_the_default_dtype_alone() -> None:
+    """The first leaves an operator while the second is still inside of one, unless it has to wait its turn."""
+    entered = [threading.Event(), threading.Event()]
+    first_left = threading.Event()
+
+    def wait(own: threading.Event, other: threading.Event) -> Forward:
+        def visit(value: float) -> float:
+            own.set()
+            other.wait(timeout=0.2)
+            return value
+
+        return lambda x, w: x @ w + torch.zeros(1).apply_(visit)
+
+    first = to_float64(Net(wait(entered[0], entered[1])).eval())
+    second = to_float64(Net(wait(entered[1], first_left)).eval())
+
+    def run(reference: nn.Module) -> None:
+        with torch.no_grad():
+            reference(rows())
+        if reference is first:
+            first_left.set()
+
+    threads = [threading.Thread(target=run, args=(reference,)) for reference in (first, second)]
+    threads[0].start()
+    assert entered[0].wait(timeout=60)
+    threads[1].start()
+    for thread in threads:
+        thread.join()
+    left, _ = torch.get_default_dtype(), torch.set_default_dtype(torch.float32)
+    assert left == torch.float32
