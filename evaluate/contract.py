@@ -13,6 +13,8 @@ from serve.golden import Golden
 from serve.parity import row_parity
 from train.recipes.recipe import Recipe
 
+_OTHER_MACHINE = 2.0
+
 NO_RECIPE = Check(
     name="recipe",
     passed=True,
@@ -88,11 +90,10 @@ def _golden(
     rows = ~broken if (broken == found).all() and not broken.all() else np.ones_like(broken)
     eager, reference = eager[rows], reference[rows]
     stored = row_parity(golden.eager[output][rows], eager=eager, reference=reference)
+    # another number of threads sums in another order: of many, the error is a third of what it is with one
+    stored = stored if eager.dtype.kind in "iu" else stored.widened(_OTHER_MACHINE)
     drift = float(np.abs(golden.reference[output][rows].astype(np.float64) - reference).max())
     if stored.passed and drift <= close * max(1.0, float(np.abs(reference).max())):
         return Check(name=name, passed=True, detail=f"{golden.rows} rows reproduced by eager PyTorch")
-    return Check(
-        name=name,
-        passed=False,
-        detail=f"differ from what state_dict.pt gives by {drift:.3g} in float64; export the run again",
-    )
+    off = f"by {drift:.3g} in float64" if stored.passed else f"in float32: {stored.sentence}"
+    return Check(name=name, passed=False, detail=f"differ from what state_dict.pt gives {off}; export the run again")

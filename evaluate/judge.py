@@ -98,7 +98,7 @@ def certify(
 
     Raises:
         BundleError: the bundle has no state_dict, golden inputs or graph to compare, or takes another factory.
-        ParityError: `runners` name no graph of the bundle.
+        ParityError: `runners` name no graph of the bundle, or the network keeps tensors of one run outside of itself.
         ProviderError: CUDA was asked for and there is none.
     """
     with torch_threads(threads):
@@ -145,10 +145,14 @@ def _certify(bundle: Bundle, request: _Request, on_step: Callable[[str], None]) 
         decided = some_of(everything, samples=plan.decisions, seed=seed) if plan.decisions else everything
         on_step(f"eager module on {decided.source}")
         real = RealSamples(held_out=decided, logits=eager.run(decided.inputs)["logits"], max_drop=request.max_drop)
+    if not plan.every_size and manifest.row_independent:
+        ran = ", ".join(map(str, plan.batch_sizes))
+        skipped += (f"batches of every size: a row of this network costs too much; what ran were batches of {ran}",)
     seeker = None
     if plan.climb:
         on_step("seeking the inputs that the eager module is worst on")
         seeker = Seeker(manifest, eager, truths, steps=plan.climb, seed=seed)
+        skipped += seeker.notes
     elif request.mode == "full":
         skipped += (f"{SOUGHT}: a row of this network costs too much to try hundreds of them",)
     float32_operators = eager.float32_operators

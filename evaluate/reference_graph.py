@@ -64,6 +64,17 @@ class ReferenceRunners:
     float64: Callable[[], Runner]
 
 
+def all_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """Return every node of a model, also those of branches, loops and functions."""
+    for graph in _graphs(model.graph):
+        yield from graph.node
+    for function in model.functions:
+        for node in function.node:
+            yield node
+            for inner in _inner_graphs(node):
+                yield from inner.node
+
+
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     yield graph
     for node in graph.node:

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import cast
 
 import onnx
 import torch
 from torch import nn
 
+from evaluate.chance import drawn_at_random, state_digest
 from evaluate.reference_graph import DoubleRunner, ReferenceRunner, ReferenceRunners
 from evaluate.torch_threads import OnThreads
 from evaluate.ways import AS_SERVED, Way, graph_files
@@ -46,6 +47,7 @@ class Candidate:
         note: What one should know of how it runs, or None.
         threads: Threads of one run; None where nobody counted them.
         way: The way it runs in; where two come to the same on this machine, the first.
+        state: Returns a digest of what it keeps; None where it keeps nothing.
         references: Run the same graph with other arithmetic, however slowly; None where nothing does.
     """
 
@@ -60,6 +62,7 @@ class Candidate:
     threads: int | None = None
     way: Way = AS_SERVED
     references: ReferenceRunners | None = None
+    state: Callable[[], str] | None = None
 
 
 def eager_runner(module: nn.Module, bundle: Bundle) -> ModuleRunner:
@@ -125,6 +128,7 @@ def all_candidates(
             yield from _torch(bundle, entry, _LOADERS[entry.format], ways)
             continue
         references = _references(bundle, entry) if second_opinion else None
+        drawn = drawn_at_random(bundle.read(entry))
         for name in providers:
             full = entry.precision in {None, "float32"}
             usual, cpu = threads or usable_cpus(), name == "CPUExecutionProvider"
@@ -132,7 +136,7 @@ def all_candidates(
             for way in ways if full else ways[:1]:
                 own.setdefault((way.optimized, (way.threads if cpu else None) or usual), way)
             for (_, count), way in own.items():
-                yield _onnx(bundle, entry, name, way=way, threads=count, references=references)
+                yield _onnx(bundle, entry, name, way=way, threads=count, references=references, wrong=drawn)
 
 
 def _references(bundle: Bundle, entry: FileEntry) -> ReferenceRunners | None:
@@ -158,6 +162,7 @@ def _onnx(
     way: Way,
     threads: int,
     references: ReferenceRunners | None,
+    wrong: str | None,
 ) -> Candidate:
     manifest = bundle.manifest
     runner, fault = None, None
@@ -183,8 +188,8 @@ def _onnx(
         optimized=way.optimized,
         threads=threads,
         way=way,
-        runner=runner,
-        fault=fault,
+        runner=runner if wrong is None else None,
+        fault=wrong or fault,
         note=CASTS if entry.precision == "float16" and provider == "CPUExecutionProvider" else None,
         references=references,
     )
@@ -194,10 +199,11 @@ def _torch(
     bundle: Bundle, entry: FileEntry, load: Callable[[bytes], object], ways: Sequence[Way]
 ) -> Iterator[Candidate]:
     """Load a graph of torch once, and let it run with each number of threads; it is never rewritten."""
-    runner, fault = None, None
+    runner, fault, state = None, None, None
     content = bundle.read(entry)
     try:
-        runner = eager_runner(cast(nn.Module, load(content)), bundle)
+        module = cast(nn.Module, load(content))
+        runner, state = eager_runner(module, bundle), partial(state_digest, module)
     except Exception as error:  # noqa: BLE001 - of damaged bytes, torch's readers raise whatever their parts do
         fault = f"{entry.path} cannot be loaded by torch {torch.__version__} ({first_line(error)}); export it again"
     usual = torch.get_num_threads()
@@ -215,4 +221,5 @@ def _torch(
             way=way,
             runner=OnThreads(runner, count) if runner and count != usual else runner,
             fault=fault,
+            state=state,
         )

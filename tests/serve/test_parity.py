@@ -277,3 +277,35 @@ def test_where_many_rows_stand_out_none_is_judged_apart(apart: int) -> None:
     error[6:apart] /= 100
     assert outlying_rows(error, np.ones((ROWS, WIDTH))).sum() == 6
     assert not outlying_rows(error[5:12], np.ones((7, WIDTH))).any()
+
+
+@pytest.mark.parametrize(("wrong", "passed"), [(0, True), (5, True), (6, False), (10, False)])
+def test_a_rare_class_may_not_be_lost(wrong: int, passed: bool) -> None:
+    reference = np.zeros((32, 1000), np.int64)
+    reference[np.arange(10) * 3, np.arange(10) * 7] = 3  # ten of 32,000 values
+    candidate = reference.copy()
+    candidate[tuple(np.argwhere(reference == 3)[:wrong].T)] = 0
+    assert numeric_parity(candidate, eager=reference, reference=reference).passed is passed  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("axis", [1, 3])
+@pytest.mark.parametrize(("factor", "passed"), [(1 + 1e-8, True), (1.001, False), (-1.0, False), (0.0, False)])
+def test_what_is_small_beside_the_rest_must_be_right_as_well(axis: int, factor: float, passed: bool) -> None:
+    rng = np.random.default_rng(0)
+    reference = rng.normal(size=(16, 2, 3, 2))
+    small = (slice(None), 1) if axis == 1 else (..., 1)
+    reference[small] *= 1e-7
+    eager = (reference * (1 + 1e-8 * rng.normal(size=reference.shape))).astype(np.float32)
+    outputs = reference.copy()
+    outputs[small] *= factor
+    candidate = outputs.astype(np.float32)
+    assert numeric_parity(candidate, eager=eager, reference=reference).passed, "the whole hides it"
+    judged = output_parity("both", {"both": candidate}, eager={"both": eager}, reference={"both": reference})
+    assert judged.passed is passed
+
+
+def test_a_small_part_of_zeros_is_no_false_alarm() -> None:
+    reference = np.random.default_rng(0).normal(size=(16, 3))
+    reference[:, 1] = 0
+    eager = reference.astype(np.float32)
+    assert output_parity("both", {"both": eager}, eager={"both": eager}, reference={"both": reference}).passed
