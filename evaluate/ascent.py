@@ -1,7 +1,7 @@
 """Walks along eager's gradients, to where an activation, an output or a margin is at an end that no sample reaches."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from evaluate.domain import Domain
 from evaluate.inputs import Arrays, count
+from export.first_line import first_line
+from export.shared_weights import copy_sharing_weights
 
 STEPS = 10
 # of the whole range of a value, so that a walk can cross it
@@ -22,7 +24,13 @@ _HALF = 0.5
 
 
 def walk(
-    module: nn.Module, rows: Arrays, domain: Domain, *, bytes_too: bool, rng: np.random.Generator
+    module: nn.Module,
+    rows: Arrays,
+    domain: Domain,
+    *,
+    bytes_too: bool,
+    rng: np.random.Generator,
+    on_stop: Callable[[str], None] = lambda _: None,
 ) -> list[dict[str, NDArray[Any]]]:
     """Lead every row where one value of the network rises or falls, and return what is met on the way.
 
@@ -35,21 +43,26 @@ def walk(
         domain: What values are allowed.
         bytes_too: Whether uint8 is followed too, as of images, which the module turns into floats.
         rng: Decides what is followed.
+        on_stop: Told why, where there is no way on.
 
     Returns:
         The rows after each step; fewer or none where the network has no gradients.
     """
     followed = {name for name, values in rows.items() if values.dtype.kind == "f" or bytes_too}
     if not followed:
+        on_stop("no input holds floating-point numbers")
         return []
+    # what it kept of a run without gradients can have none, and what it keeps of this one is not to stay
+    walked = copy_sharing_weights(module)
     # four numbers a row: what is followed, upwards or downwards, in which layer, and which of its values
     drawn = rng.random((count(rows), 4))
     met: list[dict[str, NDArray[Any]]] = []
     now = dict(rows)
     for _ in range(STEPS):
         try:
-            slopes = _slopes(module, now, followed, drawn)
-        except (RuntimeError, TypeError, IndexError, ValueError):  # of operations that have none, or take other inputs
+            slopes = _slopes(walked, now, followed, drawn)
+        except (RuntimeError, TypeError, IndexError, ValueError) as error:  # of operations that have none, say
+            on_stop(first_line(error))
             return met
         now = {
             name: _stepped(values, slopes[name], domain, name, rng) if name in followed else values

@@ -1,9 +1,13 @@
 """The eager module that a bundle is judged by: built again from its weights, or given by the caller."""
 
 import io
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -11,11 +15,13 @@ from torch import nn
 from evaluate.certificate import Check
 from evaluate.inputs import LARGEST_BATCH, Arrays
 from evaluate.runners import eager_runner
+from evaluate.trouble import ParityError
 from export.deployable import rebuild, to_float64, wrap_like
 from export.factory import Factory
 from export.first_line import first_line
 from export.module_runner import ModuleRunner, run_batches
 from export.reference import Reference
+from export.said_dtypes import Leaks
 from export.shared_weights import copy_sharing_weights
 from serve.bundle import Bundle, BundleError
 
@@ -38,14 +44,42 @@ class Eager:
     def run(
         self, inputs: Arrays, *, batch_size: int = LARGEST_BATCH, sizes: tuple[int, ...] = ()
     ) -> dict[str, NDArray[Any]]:
-        """Run any number of rows in float32, in batches of at most `batch_size`: torch rounds otherwise in others."""
-        if self.batch_size == 1:
-            sizes = ()
-        return run_batches(self.single, inputs, batch_size=min(batch_size, self.batch_size), sizes=sizes)
+        """Run any number of rows in float32, in batches of at most `batch_size`: torch rounds otherwise in others.
+
+        Raises:
+            ParityError: it fails, or gives float64, because forward keeps what the reference made.
+        """
+        run = partial(
+            run_batches,
+            self.single,
+            inputs,
+            batch_size=min(batch_size, self.batch_size),
+            sizes=sizes if self.batch_size > 1 else (),
+        )
+        try:
+            outputs = run()
+        except Exception:
+            _refuse_leaks(run)
+            raise
+        if any(values.dtype == np.float64 for values in outputs.values()):
+            _refuse_leaks(run)
+        return outputs
 
     def run64(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Run any number of rows in float64."""
         return run_batches(self.double, inputs, batch_size=self.batch_size)
+
+
+def _refuse_leaks(run: Callable[[], object]) -> None:
+    """Run once more, and see whether it is the reference's own tensors that are in the way."""
+    with Leaks() as leaks, suppress(Exception):
+        run()
+    if leaks.found:
+        raise ParityError(
+            f"the network keeps tensors of one run for the next, outside of itself: {leaks.found[0]} takes float64 of "
+            "the reference, but float32 of its own was expected; keep tables on the module, by register_buffer, and "
+            "not in a global or by functools.cache"
+        )
 
 
 def eager_of(

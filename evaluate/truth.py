@@ -13,6 +13,7 @@ from evaluate.plan import Plan
 from evaluate.source import HeldOut
 from evaluate.table_inputs import table_input_sets
 from evaluate.tensor_inputs import tensor_input_sets
+from evaluate.trouble import ParityError
 from export.first_line import first_line
 from serve.bundle import Manifest
 from serve.decisions import decide
@@ -38,7 +39,11 @@ def truths_of(
     seed: int,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> tuple[list[Truth], tuple[str, ...]]:
-    """Run every input set through the eager module, and return the sentences that say what proves nothing."""
+    """Run every input set through the eager module, and return the sentences that say what proves nothing.
+
+    Raises:
+        ParityError: the eager module fails on one of them because of what the reference left behind.
+    """
     on_step("making input sets")
     truths: list[Truth] = []
     skipped: list[str] = []
@@ -87,11 +92,14 @@ def _truth(inputs: InputSet, eager: Eager, first: Truth | None) -> tuple[Truth |
         The truth over the rows that prove something, and the sentence that says which do not; or None for either.
     """
     try:
+        # before the reference, which may leave something behind where forward keeps what it computes
+        computed = eager.run(inputs.inputs, batch_size=inputs.batch_size, sizes=inputs.sizes)
         if first is not None and inputs.known is not None:
             reference = take(first.reference, inputs.known)
         else:
             reference = eager.run64(inputs.inputs)
-        computed = eager.run(inputs.inputs, batch_size=inputs.batch_size, sizes=inputs.sizes)
+    except ParityError:
+        raise
     except (RuntimeError, IndexError, ValueError) as error:
         if first is None:
             raise

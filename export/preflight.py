@@ -235,6 +235,8 @@ def _mixing(module: nn.Module, inputs: Outputs) -> str | None:
         among = tuple(torch.cat([other, own, other]) for own, other in zip(alone, company, strict=True))
         try:
             with torch.no_grad():
+                for given in (alone, among):  # before the reference, which may leave something behind
+                    module(*(tensor.clone() for tensor in given))
                 pairs = list(zip(wide(*alone), wide(*among), strict=True))
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             reason = first_line(error)

@@ -99,8 +99,8 @@ def golden_of(draft: Draft, *, batch_size: int = _GOLDEN_BATCH) -> Golden:
     names = {"inputs": tuple(inputs), "outputs": tuple(spec.name for spec in draft.outputs)}
     golden = Golden(
         inputs=inputs,
-        reference=run_batches(ModuleRunner(to_float64(draft.module), **names), inputs, batch_size=batch_size),
         eager=run_batches(ModuleRunner(draft.module, **names), inputs, batch_size=batch_size),
+        reference=run_batches(ModuleRunner(to_float64(draft.module), **names), inputs, batch_size=batch_size),
         class_index=draft.golden_class_index,
         kind=draft.golden_kind,
     )

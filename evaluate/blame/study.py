@@ -70,8 +70,8 @@ def truths_of(network: Network) -> Truths:
         for name, values in network.feeds.items()
     }
     return Truths(
-        reference=ModuleRunner(to_float64(network.module), **names).run(wide),
         eager=ModuleRunner(network.module, **names).run(network.feeds),
+        reference=ModuleRunner(to_float64(network.module), **names).run(wide),
     )
 
 

@@ -58,8 +58,8 @@ def prepare(subject: Subject, *, scale: float, seed: int, quick: bool) -> Ground
     nothing = np.full(rows, -1, dtype=np.int64)
     golden = Golden(
         inputs=samples,
-        reference=eager.run64(samples),
         eager=eager.run(samples),
+        reference=eager.run64(samples),
         class_index=nothing,
         kind=np.full(rows, "held-out"),
     )
