@@ -226,7 +226,8 @@ class Seeker:
         answer = self._try(rows)
         if answer is None:
             alone = (take(rows, slice(index, index + 1)) for index in range(count(rows)))
-            rows = take(rows, np.asarray([self._try(row) is not None for row in alone]))
+            kept = np.asarray([self._try(row) is not None for row in alone])
+            rows = take(rows, kept) if kept.any() else rows
         return rows, answer or self._ask(rows)
 
     def _rows(self, truth: Truth) -> Outputs:

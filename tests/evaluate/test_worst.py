@@ -1,7 +1,8 @@
 """The search for the worst inputs finds what no other set shows, condemns no right graph, and leaves no domain."""
 
 import copy
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,19 +21,20 @@ from evaluate.ascent import walk
 from evaluate.certificate import Certificate, Search
 from evaluate.domain import Range, change, domain_of
 from evaluate.eager import Eager
-from evaluate.faults.graphs import GraphMaker, onnx_candidate
+from evaluate.faults.graphs import GraphMaker, module_candidate, onnx_candidate
 from evaluate.faults.ground import Ground, _manifest, prepare
 from evaluate.faults.subjects import build_module, runner_of, subjects
 from evaluate.image_inputs import image_input_sets
-from evaluate.inputs import InputSet, count, take
+from evaluate.inputs import InputSet, count, take, whole
 from evaluate.plan import plan_of
 from evaluate.source import dataset_of
-from evaluate.truth import Truth
-from evaluate.verdicts import compare_outputs
-from evaluate.worst import CLIMBERS, SOUGHT, Seeker
+from evaluate.trouble import ParityError
+from evaluate.truth import Truth, _truth
+from evaluate.verdicts import compare_outputs, judge_graph
+from evaluate.worst import CLIMBERS, SOUGHT, Outputs, Seeker
 from export.deployable import to_float64
-from export.module_runner import run_batches
-from serve.bundle import CERTIFICATE, read_bundle
+from export.module_runner import ModuleRunner, run_batches
+from serve.bundle import CERTIFICATE, TensorSpec, read_bundle
 from serve.runner import Runner
 
 CLIMB = 8
@@ -135,6 +137,57 @@ def test_what_is_sought_for_eager_is_as_bad_for_it_as_what_is_sought_for_its_twi
     assert all(np.array_equal(half[name], values[CLIMBERS:]) for name, values in truth.inputs.inputs.items())
 
 
+class NearPole(nn.Module):
+    """Gives four targets, each of which has a pole where few rows come near; summed in one order or in another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(16, 64), nn.Linear(64, 4)
+        self.order: Tensor | None = None
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        """Run one batch."""
+        inner, bias, outer = self.first.weight, self.first.bias, self.last.weight
+        if self.order is not None:
+            inner, bias, outer = inner[self.order].flip(1), bias[self.order], outer[:, self.order]
+            x = x.flip(1)
+        values = nn.functional.linear(nn.functional.linear(x, inner, bias), outer, self.last.bias)
+        return ((values.abs() + 0.03).log(),)
+
+
+def test_another_order_of_summation_passes_near_the_poles_of_four_targets() -> None:
+    spec = TensorSpec(name="x", dtype="float32", shape=("batch", 16))
+    answer = TensorSpec(name="prediction", dtype="float32", shape=("batch", 4))
+    manifest = replace(
+        _manifest(subjects()["table"]), inputs=(spec,), outputs=(answer,), features=(), preprocessing=None
+    )
+    judged = []
+    for seed in range(6):
+        torch.manual_seed(seed)
+        module = NearPole().eval()
+        graph = copy.deepcopy(module)
+        graph.order = torch.randperm(64)
+        single, double, other = (
+            ModuleRunner(part, inputs=("x",), outputs=("prediction",)) for part in (module, to_float64(module), graph)
+        )
+        eager = Eager(module=module, single=single, double=double)
+        rng = np.random.default_rng(seed)
+        sets = (
+            whole("held-out samples", "samples", {"x": rng.normal(size=(512, 16)).astype(np.float32)}),
+            whole("noise", "noise", {"x": rng.uniform(-3, 3, size=(64, 16)).astype(np.float32)}),
+        )
+        truths = [Truth(inputs=s, eager=eager.run(s.inputs), reference=eager.run64(s.inputs)) for s in sets]
+        outputs = {truth.inputs.name: run(other, truth.inputs) for truth in truths}
+        truth, _ = Seeker(manifest, eager, truths, steps=CLIMB, seed=seed).seek(other, outputs)
+        judged += compare_outputs(run(other, truth.inputs), truth, must_vary=False, decisive=None)
+        wrong = run(other, truth.inputs)
+        wrong["prediction"][:, 3] *= np.float32(1 + 1e-4)
+        (found,) = compare_outputs(wrong, truth, must_vary=False, decisive=None)
+        assert found.verdict == "fail"
+    assert [found.verdict for found in judged] == ["pass"] * 6
+    assert {found.rows_apart for found in judged} == {0}
+
+
 def test_a_search_is_the_same_again_with_the_same_seed(perceptron: Ground) -> None:
     runner = runner_of(perceptron.module, perceptron.subject)
     (one, first, _), (two, second, _), (_, other, _) = (sought(perceptron, runner, seed=s) for s in (3, 3, 4))
@@ -163,6 +216,70 @@ def test_a_graph_without_a_number_where_eager_has_one_is_found(perceptron: Groun
     truth, search, _ = sought(replace(perceptron, truths=bright), Broken(runner))
     assert search.graph_after is None
     assert verdict(perceptron, Broken(runner), truth) == "fail"
+
+
+class Failing:
+    """Fails once it is told to."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner, self.broken = runner, False
+
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run one batch."""
+        if self.broken:
+            raise RuntimeError("out of luck")
+        return self.runner.run(inputs)
+
+
+@pytest.mark.parametrize("guilty", ["graph", "eager"])
+def test_a_failure_of_eager_while_seeking_is_not_the_graphs(guilty: str, perceptron: Ground) -> None:
+    eager = eager_of(perceptron)
+    runners = {"graph": Failing(runner_of(perceptron.module, perceptron.subject)), "eager": Failing(eager.single)}
+    candidate = replace(module_candidate(perceptron.module, perceptron.subject), runner=runners["graph"])
+
+    class Breaking(Seeker):
+        def seek(self, runner: Runner, outputs: Mapping[str, Outputs]) -> tuple[Truth, Search]:
+            runners[guilty].broken = True
+            return super().seek(runner, outputs)
+
+    seeker = Breaking(
+        _manifest(perceptron.subject),
+        replace(eager, single=runners["eager"]),
+        perceptron.truths,
+        steps=CLIMB,
+        seed=0,
+    )
+    judge = functools.partial(judge_graph, candidate, perceptron.truths, task=perceptron.subject.task, seeker=seeker)
+    if guilty == "graph":
+        assert judge().reason == f"it fails on {SOUGHT} (out of luck)"
+    else:
+        with pytest.raises(RuntimeError, match="out of luck"):
+            judge()
+
+
+class Limited:
+    """Fails on what has a bright first pixel, as an index past the end does, and its whole batch with it."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run one batch."""
+        if (inputs["image"][:, 0, 0] > 250).any():
+            raise IndexError("index out of range")
+        return self.runner.run(inputs)
+
+
+def test_rows_that_eager_fails_on_are_left_out_one_by_one(perceptron: Ground) -> None:
+    eager = eager_of(perceptron)
+    eager = replace(eager, single=Limited(eager.single))
+    seeker = Seeker(_manifest(perceptron.subject), eager, perceptron.truths, steps=0, seed=0)
+    rows = {"image": np.zeros((4, *perceptron.samples["image"].shape[1:]), np.uint8)}
+    rows["image"][1] = 255
+    kept, answer = seeker._answered(rows)
+    assert count(kept) == 3
+    assert not kept["image"].any()
+    assert len(answer.reference["logits"]) == 3
 
 
 def test_rows_without_a_finite_answer_of_eager_count_for_nobody() -> None:
@@ -248,6 +365,99 @@ def test_a_network_without_gradients_is_not_walked() -> None:
 
     area = replace(area, whole=np.asarray(False))
     assert walk(Constant(), {"x": np.zeros((4, 2), np.float32)}, {"x": area}, bytes_too=False, rng=rng) == []
+
+
+class Keeping(nn.Module):
+    """Keeps a table of the first run, for all that follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last, self.table = nn.Linear(4, 3), None
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        """Run one batch."""
+        if self.table is None:
+            self.table = torch.linspace(1, 2, 4)
+        return (self.last(x * self.table),)
+
+
+def test_a_network_that_keeps_a_tensor_of_inference_is_walked_and_left_as_it_was() -> None:
+    module = Keeping().eval()
+    rows = {"x": np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)}
+    ModuleRunner(module, inputs=("x",), outputs=("y",)).run(rows)
+    kept = module.table
+    area = Range(low=np.asarray(-1.0), high=np.asarray(1.0), whole=np.asarray(False), optional=np.asarray(False))
+    told: list[str] = []
+    rng = np.random.default_rng(0)
+    assert len(walk(module, rows, {"x": area}, bytes_too=False, rng=rng, on_stop=told.append)) == 10
+    assert told == []
+    assert module.table is kept
+
+
+def test_where_no_walk_is_possible_that_is_said(perceptron: Ground) -> None:
+    class Constant(nn.Module):
+        def forward(self, image: Tensor) -> tuple[Tensor]:
+            with torch.no_grad():
+                return (image.float().mean(dim=(1, 2)),)
+
+    seeker = Seeker(
+        _manifest(perceptron.subject),
+        replace(eager_of(perceptron), module=Constant()),
+        perceptron.truths,
+        steps=1,
+        seed=0,
+    )
+    (note,) = seeker.notes
+    assert note.startswith(f"{SOUGHT}: after 0 of 10 steps, there was no way along PyTorch's gradients (element 0 of ")
+    assert seeker.tried == CLIMBERS
+
+
+@functools.cache
+def table_of(rows: int, width: int) -> Tensor:
+    """Keep a table outside of all modules."""
+    return torch.linspace(1, 2, width) + torch.zeros(rows, 1)
+
+
+class Caching(nn.Module):
+    """Uses a table that is kept for each number of rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        """Run one batch."""
+        return (self.last(x * table_of(*x.shape)),)
+
+
+def cached_eager() -> Eager:
+    table_of.cache_clear()
+    module = Caching().eval()
+    runners = (ModuleRunner(part, inputs=("x",), outputs=("prediction",)) for part in (module, to_float64(module)))
+    return Eager(module=module, **dict(zip(("single", "double"), runners, strict=True)))
+
+
+def test_eager_runs_before_the_reference_on_every_set() -> None:
+    """Else it finds what the reference left behind, and the set counts as one that PyTorch itself fails on."""
+    eager = cached_eager()
+    first = None
+    for rows in (64, 9):
+        inputs = whole("samples", "samples", {"x": np.ones((rows, 4), np.float32)})
+        truth, why = _truth(inputs, eager, first)
+        assert why is None
+        assert truth is not None
+        assert truth.eager["prediction"].dtype == np.float32
+        first = truth
+
+
+def test_what_the_reference_left_behind_is_trouble_and_no_skipped_set() -> None:
+    eager = cached_eager()
+    few = {"x": np.ones((9, 4), np.float32)}
+    inputs = whole("samples", "samples", {"x": np.ones((64, 4), np.float32)})
+    first, _ = _truth(inputs, eager, None)
+    eager.run64(few)
+    with pytest.raises(ParityError, match=r"outside of itself: torch\.Tensor\.mul takes float64 .* by register_buffer"):
+        _truth(whole("few", "noise", few), eager, first)
 
 
 @pytest.mark.parametrize(
