@@ -8,6 +8,7 @@ from typing import Literal, cast, get_args
 
 from export.deployable import MAX_INPUTS
 from export.errors import ExportError
+from export.own_names import refuse_unreadable
 from serve.bundle import DType, Feature, ImagePreprocessing, TensorSpec
 
 Interpolation = Literal["bilinear", "bicubic"]
@@ -133,6 +134,7 @@ def _table(spec: TensorSpec, settings: InputSettings) -> OwnInputs:
         raise ExportError(
             f"--columns names {len(columns)} columns, but --input {spec.name} has {width}; give one name per column"
         )
+    refuse_unreadable(columns, "--columns names column")
     twice = [name for name in columns if columns.count(name) > 1]
     if twice:
         raise ExportError(f"--columns names {twice[0]} twice, but each column has a name of its own; rename one")

@@ -1,6 +1,5 @@
 """What a network's outputs mean: classes, numbers, or tensors; found by running it."""
 
-import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,14 +15,13 @@ from export.deployable import output_specs
 from export.errors import ExportError
 from export.first_line import first_line
 from export.network_outputs import flatten_outputs
+from export.own_names import refuse_unreadable
 from serve.bundle import Task, TensorSpec
 from train.wording import some_names
 
 _PROBED_ROWS = (3, 2, 1)
 _BINARY = 2
 _SUM_ERROR = 1e-4
-_UNFIT = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control characters, what is no UTF-8, and other ends of lines
-_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # show a name as another one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +154,7 @@ def _classification(
             f"--labels are given, but forward returns {_described(results, shapes)}; a classification has one output, "
             "the logits (batch, classes); leave the labels out for tensors as they are"
         )
-    _refuse_unreadable(labels, "--labels names class")
+    refuse_unreadable(labels, "--labels names class")
     twice = [name for name in labels if labels.count(name) > 1]
     if twice:
         raise ExportError(f"--labels names {twice[0]!r} twice, but each class has a name of its own; rename one")
@@ -174,16 +172,6 @@ def _classification(
     _refuse_probabilities(logits, last)
     task: Task = "binary-classification" if binary else "classification"
     return OwnOutputs(task=task, labels=labels, specs=output_specs(task, labels))
-
-
-def _refuse_unreadable(names: tuple[str, ...], given: str) -> None:
-    """Refuse names that show nothing, or steer a terminal or a page that shows them."""
-    for index, name in enumerate(names, start=1):
-        if not name.strip() or any(unicodedata.category(letter) in _UNFIT or letter in _TURNING for letter in name):
-            raise ExportError(
-                f"{given} {index} {name!r}, but a name is one line of letters that show, without control "
-                "characters; rename it"
-            )
 
 
 def _refuse_probabilities(logits: Tensor, last: _LastStep) -> None:
@@ -206,7 +194,7 @@ def _regression(shape: tuple[int, ...], targets: tuple[str, ...]) -> OwnOutputs:
         raise ExportError(
             f"--targets names {len(names)} targets, but the network gives {width} a row; give one name for each"
         )
-    _refuse_unreadable(names, "--targets names target")
+    refuse_unreadable(names, "--targets names target")
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise ExportError(f"--targets names {twice[0]!r} twice, but each has a name of its own; rename one")
@@ -224,6 +212,7 @@ def _tensors(results: dict[str, Tensor], shapes: dict[str, tuple[int, ...]], out
         raise ExportError(
             f"--outputs names {len(names)} tensors, but forward returns {_described(results, shapes)}; name each"
         )
+    refuse_unreadable(names, "--outputs names tensor" if outputs else "forward names output")
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise ExportError(f"--outputs names {twice[0]!r} twice, but each has a name of its own; rename one")

@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
+from serve.legible import check_legible
+
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 CERTIFICATE = "certificate.json"
@@ -32,6 +34,7 @@ class TensorSpec:
     shape: tuple[int | str, ...]
 
     def __post_init__(self) -> None:
+        check_legible((self.name, *(size for size in self.shape if isinstance(size, str))), "a tensor or dimension")
         if not self.shape or self.shape[0] != "batch":
             raise ValueError(
                 f'tensor {self.name} has shape {list(self.shape)}, but the first dimension must be "batch"'
@@ -97,6 +100,9 @@ class Feature:
     name: str
     categories: tuple[str, ...] = ()
     optional: bool = False
+
+    def __post_init__(self) -> None:
+        check_legible((self.name, *self.categories), "a feature or category")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +187,7 @@ class Manifest:
                 f"manifest.json has schema_version {self.schema_version}, but this version reads {SCHEMA_VERSION}; "
                 "export the bundle again"
             )
+        check_legible(self.labels, "a target" if self.task == "regression" else "a label")
         if not re.fullmatch(NAME, self.name):
             raise ValueError(f"model name is {self.name!r}, but only letters, digits, '.', '_' and '-' may stand in it")
         if not self.inputs or not self.outputs:

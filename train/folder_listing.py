@@ -1,18 +1,16 @@
 """What a folder of one's own images holds: classes and files, with ``train`` and ``test`` above them or without."""
 
 import os
-import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
 from serve.batch_source import SUFFIXES
+from serve.legible import has_unfit_signs
 from train.dataset import DataError, MissingDataError
 from train.wording import some_names
 
 SPLITS = ("train", "test")
 _LEFT_BY_SYSTEMS = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX"})
-_UNFIT = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control characters, what is no UTF-8, and other ends of lines
-_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # show a name as another one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +122,7 @@ def _images(folder: Path, home: Path) -> tuple[Path, ...]:
 
 def _check_entry(path: Path, home: Path) -> None:
     """Check that a name can be shown and written down, and that a link stays in the folder."""
-    if any(unicodedata.category(sign) in _UNFIT or sign in _TURNING for sign in path.name):
+    if has_unfit_signs(path.name):
         raise DataError(
             f"{path.name!a} in {path.parent} has signs in its name that cannot be shown, but it becomes a label "
             "or part of a digest; rename it"

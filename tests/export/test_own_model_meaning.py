@@ -3,11 +3,12 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 import export
 from export.errors import ExportError
@@ -19,6 +20,13 @@ from export.samples import read_samples
 from serve.bundle import Feature, TensorSpec
 from tests.export import own_files
 from tests.export.own_files import command, save
+
+
+class Bell(nn.Module):
+    """Rings where its outputs are named."""
+
+    def forward(self, rows: Tensor) -> dict[str, Tensor]:
+        return {"a\x07": rows, "b": rows}
 
 
 @pytest.fixture(autouse=True)
@@ -175,6 +183,26 @@ def test_names_that_do_not_show_or_steer_what_shows_them_are_refused(name: str, 
     with pytest.raises(ExportError, match=message) as caught:
         export.bundle(layer, "bundle", inputs="x:float32[4]", **{kind: ["a", name, "c"]})
     assert str(caught.value).isprintable()
+    assert not Path("bundle").exists()
+
+
+@pytest.mark.parametrize(
+    ("network", "given", "message"),
+    [
+        (
+            nn.Linear(4, 3),
+            {"columns": ["a", "b\x07", "c", "d"]},
+            r"--columns names column 2 'b\\x07', but a name is one",
+        ),
+        (nn.Conv1d(2, 2, 1), {"outputs": ["\u202ea"]}, r"--outputs names tensor 1 '\\u202ea', but a name is one line"),
+        (Bell(), {}, r"forward names output 1 'a\\x07', but a name is one line of letters that show"),
+    ],
+    ids=["column", "tensor", "forward"],
+)
+def test_columns_and_tensors_are_named_like_classes(network: nn.Module, given: dict[str, Any], message: str) -> None:
+    shape = "x:float32[2,4]" if isinstance(network, nn.Conv1d) else "x:float32[4]"
+    with pytest.raises(ExportError, match=message):
+        export.bundle(network, "bundle", inputs=shape, **given)
     assert not Path("bundle").exists()
 
 

@@ -287,6 +287,17 @@ def test_no_bundle_at_the_path(tmp_path: Path) -> None:
         pytest.param(lambda m: m.update(inputs=[]), "lists no inputs or no outputs", id="no-inputs"),
         pytest.param(lambda m: m.update(outputs=[]), "lists no inputs or no outputs", id="no-outputs"),
         pytest.param(lambda m: m.update(labels=["a"]), "has 1 labels, but probabilities have 4 classes", id="labels"),
+        pytest.param(lambda m: m["labels"].__setitem__(1, "a\0b"), r"a label is 'a\\x00b', but a name", id="nul"),
+        pytest.param(
+            lambda m: m["labels"].__setitem__(1, "\u202eb"), r"a label is '\\u202eb', but a name", id="turned"
+        ),
+        pytest.param(lambda m: m["inputs"][0].update(name="\x1b[m"), r"or dimension is '\\x1b\[m'", id="escape"),
+        pytest.param(lambda m: m["outputs"][0].update(shape=["batch", "\x07"]), r"is '\\x07', but a name", id="bell"),
+        pytest.param(
+            lambda m: m.update(features=[{"name": "a", "categories": ["\u2066b"]}]),
+            r"a feature or category is '\\u2066b'",
+            id="category",
+        ),
         pytest.param(lambda m: m.update(task="guess"), "Invalid enum value 'guess'", id="task"),
         pytest.param(lambda m: m.pop("files"), "missing required field `files`", id="field"),
         pytest.param(lambda m: m["inputs"][0].update(dtype="int3"), "Invalid enum value 'int3'", id="dtype"),
