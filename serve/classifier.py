@@ -240,9 +240,15 @@ class Classifier:
         if not failed:
             return None
         worst = max(failed, key=lambda check: check.parity.ratio)
+        certify = (
+            f"certify it with `python -m evaluate parity {self.bundle.path}`, which can tell coarse rounding of the "
+            "runtime from a wrong graph, "
+            if self.bundle.certificate is None
+            else ""
+        )
         return (
             f"model {self.name} does not reproduce its golden outputs on this machine with {self.provider}: "
-            f"{worst.sentence}; use another provider, or export the bundle again"
+            f"{worst.sentence}; {certify}use another provider, or export the bundle again"
         )
 
 

@@ -51,6 +51,8 @@ def test_one_perturbed_weight_keeps_it_from_being_ready(tmp_path: Path, perturbe
         if not ready:
             assert classifier.reason is not None
             assert "model tiny does not reproduce its golden outputs on this machine with CPU" in classifier.reason
+            remedy = f"; certify it with `python -m evaluate parity {tmp_path / 'b'}`, which can tell coarse rounding"
+            assert remedy in classifier.reason
             with pytest.raises(NotReadyError, match="does not reproduce its golden outputs"):
                 classifier.submit(classifier.golden().inputs)
 
@@ -73,11 +75,14 @@ def test_a_certificate_that_found_this_very_runtime_coarse_widens_the_bounds(
     path = write_tiny_bundle(tmp_path / "b", perturbed=1e-5)  # 4.1 times the bounds
     bundle_sha256 = read_bundle(path).manifest.sha256
     known = {"graph": "graph.onnx", "provider": "CPUExecutionProvider", "onnxruntime": ort.__version__}
-    coarse = tuple(Coarse(**{**known, "output": output, "slack": 4.0, **changes}) for output in ("logits", "probabilities"))
+    coarse = tuple(
+        Coarse(**{**known, "output": output, "slack": 4.0, **changes}) for output in ("logits", "probabilities")
+    )
     head = CertificateHead(sha256="0" * 64, bundle_sha256=bundle_sha256, passed=True, coarse=coarse)
     (path / "certificate.json").write_bytes(encode_sealed(head))
     with Classifier.open(path, provider="cpu") as classifier:
         assert classifier.ready is ready
+        assert ready or "; use another provider" in (classifier.reason or "")
 
 
 def test_answers_are_the_eager_ones(tiny: Classifier) -> None:
