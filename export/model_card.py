@@ -59,13 +59,18 @@ def model_card(
     return "\n".join(lines)
 
 
+def trained_here(provenance: Provenance) -> bool:
+    """Return whether it was a run that trained the network: else nobody recorded on what it was trained."""
+    return provenance.recipe is not None or "epochs" in provenance.training
+
+
 def _training(provenance: Provenance) -> list[str]:
     built = f"`{provenance.factory}` {provenance.factory_args or ''}".rstrip() if provenance.factory else "from Python"
     lines = [f"- network: {built}"]
     if provenance.factory_sha256:
         lines.append(f"- its source file: sha256 {provenance.factory_sha256[:16]}…")
-    trained_here = provenance.recipe is not None or "epochs" in provenance.training
-    if not trained_here:
+    here = trained_here(provenance)
+    if not here:
         samples = f"{provenance.dataset}, sha256 {provenance.dataset_sha256[:16]}…" if provenance.dataset else "none"
         lines += ["- trained elsewhere: on what, nobody recorded", f"- samples given at export: {samples}"]
     else:
@@ -75,7 +80,7 @@ def _training(provenance: Provenance) -> list[str]:
     if provenance.seed is not None:
         lines.append(f"- seed {provenance.seed}, on {provenance.device}")
     lines.append(f"- versions: {', '.join(f'{key} {value}' for key, value in provenance.versions.items())}")
-    if trained_here:
+    if here:
         lines.append(f"- source revision: {provenance.source_revision or 'not recorded'}")
     return lines
 

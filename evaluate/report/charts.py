@@ -95,7 +95,7 @@ def _draw_residuals(errors: NDArray[np.float64], labels: Sequence[str]) -> Figur
     for target, axes in enumerate(panels[: len(labels)]):
         axes.axvline(0, color="#777777", ls="--", lw=1)
         axes.hist(errors[:, target], bins=_BINS, color="#7f95bf", edgecolor="white", linewidth=0.6)
-        axes.set_xlabel(f"{labels[target]}, predicted - true")
+        axes.set_xlabel(f"{shorten(labels[target], _LONGEST)}, predicted - true")
         axes.set_ylabel("samples")
         axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))

@@ -1,9 +1,10 @@
 """What a bundle is, in words: name, origin, digests, contract, versions."""
 
 from evaluate.report.findings import Findings
-from evaluate.report.words import shape
+from evaluate.report.words import clamp, shape
 from evaluate.tables import size
-from serve.bundle import ImagePreprocessing, Manifest
+from export.model_card import trained_here
+from serve.bundle import ImagePreprocessing, Manifest, Provenance
 
 Fact = tuple[str, str]
 _MOST_NAMED = 24
@@ -13,9 +14,10 @@ def line_of(found: Findings) -> tuple[str, ...]:
     """Return what tells a bundle from others at a glance."""
     manifest, graphs = found.manifest, found.certificate.graphs
     data = manifest.provenance.dataset
+    trained = (f"trained on {data}",) if data else ()
     return (
         manifest.task,
-        *((f"trained on {data}",) if data else ()),
+        *(trained if trained_here(manifest.provenance) else ("trained elsewhere",)),
         ", ".join(dict.fromkeys(graph.graph for graph in graphs)) or "no graph judged",
         f"bundle {manifest.sha256[:16]}",
     )
@@ -24,17 +26,18 @@ def line_of(found: Findings) -> tuple[str, ...]:
 def facts_of(found: Findings) -> tuple[Fact, ...]:
     """Return what a bundle is and where it comes from; a term and what is said of it."""
     manifest = found.manifest
-    origin = manifest.provenance
+    origin, here = manifest.provenance, trained_here(manifest.provenance)
     arguments = ", ".join(f"{name}={value}" for name, value in origin.factory_args.items())
     facts = [
-        ("recipe", origin.recipe or "none; a network of one's own"),
+        ("recipe", origin.recipe or f"none; {'images' if here else 'a network'} of one's own"),
         ("network", f"{origin.factory}({arguments})"),
-        ("trained on", _data(manifest)),
+        ("trained on", _data(origin, "not recorded") if here else "elsewhere: on what, nobody recorded"),
+        ("samples given at export", "" if here else _data(origin, "none")),
         ("trained with", _training(manifest)),
         ("seed", "" if origin.seed is None else str(origin.seed)),
         ("device", origin.device),
-        ("source revision", origin.source_revision or "not recorded"),
-        ("trained and exported by", _versions(origin.versions)),
+        ("source revision", origin.source_revision or ("not recorded" if here else "")),
+        ("trained and exported by" if here else "exported by", _versions(origin.versions)),
         ("bundle sha256", manifest.sha256),
     ]
     return tuple((term, text) for term, text in facts if text)
@@ -66,9 +69,8 @@ def graph_size(found: Findings, graph: str) -> str | None:
     return size(sum(sizes)) if sizes else None
 
 
-def _data(manifest: Manifest) -> str:
-    origin = manifest.provenance
-    return f"{origin.dataset}, sha256 {origin.dataset_sha256[:16]}…" if origin.dataset else "not recorded"
+def _data(origin: Provenance, without: str) -> str:
+    return f"{origin.dataset}, sha256 {origin.dataset_sha256[:16]}…" if origin.dataset else without
 
 
 def _training(manifest: Manifest) -> str:
@@ -94,4 +96,4 @@ def _preprocessing(spec: ImagePreprocessing) -> str:
 
 def _some(names: tuple[str, ...] | list[str]) -> str:
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(names[:_MOST_NAMED]) + more
+    return ", ".join(map(clamp, names[:_MOST_NAMED])) + more

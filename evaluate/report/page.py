@@ -15,6 +15,7 @@ from evaluate.report.identity import graph_size
 from evaluate.report.together import beside_first, worst_share
 from evaluate.report.view import served_graph, served_row, view_of
 from evaluate.tables import short, size
+from serve.legible import escape_unfit
 from serve.parity import MAX_FACTOR, RMSE_FACTOR
 
 _FOLDER = Path(__file__).parent
@@ -63,10 +64,16 @@ def _titles(all_found: Sequence[Findings]) -> list[str]:
     ]
 
 
+def _shown(value: object) -> object:
+    """Let no name of a bundle turn or hide what stands beside it."""
+    return escape_unfit(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER),
         autoescape=True,
+        finalize=_shown,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -83,6 +90,7 @@ def _environment() -> jinja2.Environment:
         "ms": words.milliseconds,
         "times": words.times,
         "bar": words.bar,
+        "clamp": words.clamp,
         "size": size,
         "short": short,
         "beside": words.beside_sentence,

@@ -8,6 +8,7 @@ import matplotlib
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
+from serve.legible import escape_unfit
 from train.pictures.layout import MISSING_GLYPH, house_style
 
 _PIXELS_PER_INCH = 96
@@ -47,7 +48,7 @@ def inline_svg(figure: Figure, text: str, *, name: str) -> Markup:
         axes.patch.set_alpha(0)
     figure.patch.set_alpha(0)
     width, height = figure.get_size_inches()
-    content = _DROPPED.sub("", _drawn(figure), count=0)
+    content = escape_unfit(_DROPPED.sub("", _drawn(figure), count=0))
     used = {first or second for first, second in _USED.findall(content)}
 
     def change(tag: re.Match[str]) -> str:
@@ -62,7 +63,7 @@ def inline_svg(figure: Figure, text: str, *, name: str) -> Markup:
 
     box = f"0 0 {72 * width:g} {72 * height:g}"
     opening = (
-        f'<svg class="chart" role="img" aria-label="{escape(text)}" viewBox="{box}" '
+        f'<svg class="chart" role="img" aria-label="{escape(escape_unfit(text))}" viewBox="{box}" '
         f'style="width: {_PIXELS_PER_INCH * width:.0f}px">'
     )
     body = _TAG.sub(change, re.sub(r"^<svg[^>]*>", "", content.strip()))

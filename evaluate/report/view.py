@@ -16,6 +16,7 @@ from evaluate.report.together import not_judged, state_of, worst_share
 from evaluate.report.words import (
     NOTHING,
     caution_of,
+    clamp,
     deviation,
     milliseconds,
     number,
@@ -157,9 +158,8 @@ def _cards(found: Findings, shown: GraphAccuracy | None, errors: GraphErrors | N
         cards.append(Card(label="Accuracy", value=percent(shown.top1_accuracy), note=note))
     elif errors is not None:
         for target in errors.targets[:1]:
-            note = (
-                f"{numbers(target.mean_absolute_error_95) or 'no interval'}; {errors.rows:,} samples, {target.target}"
-            )
+            interval = numbers(target.mean_absolute_error_95) or "no interval"
+            note = f"{interval}; {errors.rows:,} samples, {clamp(target.target)}"
             cards.append(Card(label="Mean error", value=number(target.mean_absolute_error), note=note))
     else:
         cards.append(Card(label="Accuracy", value=NOTHING, note="not measured"))

@@ -34,6 +34,11 @@ def sure(probability: float) -> str:
     return f"> 99.9{_PERCENT}" if probability > _SURE else f"{100 * probability:.1f}{_PERCENT}"
 
 
+def clamp(name: str, most: int = 60) -> str:
+    """Return a name that is at most so many signs long."""
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
 def moment(created: str) -> str:
     """Return a time of ISO 8601 to the minute."""
     return created[:16].replace("T", " ") + (" UTC" if created.endswith("+00:00") else "")
@@ -135,7 +140,7 @@ def caution_of(found: Findings) -> str | None:
         )
     errors = accuracy.errors[min(1, len(accuracy.errors) - 1)] if accuracy.errors else None
     weak = [one.target for one in errors.targets if one.r2 is not None and one.r2 <= 0] if errors else []
-    return f"{found.manifest.name} itself predicts {weak[0]} no better than its mean does." if weak else None
+    return f"{found.manifest.name} itself predicts {clamp(weak[0])} no better than its mean does." if weak else None
 
 
 def overall_sentence(all_found: Sequence[Findings]) -> str:

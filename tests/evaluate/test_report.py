@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from html import unescape
@@ -20,13 +21,14 @@ from evaluate.accuracy.classes import score_classes
 from evaluate.report.choose import by_chance, every_class
 from evaluate.report.examine import Request, examine
 from evaluate.report.findings import Findings
+from evaluate.report.identity import facts_of, line_of
 from evaluate.report.page import page_of
 from evaluate.report.show import cell_text, image_uri
 from evaluate.report.svg import inline_svg
 from evaluate.report.together import beside_first, state_of, worst_share
 from evaluate.report.words import bar, deviation, milliseconds, moment, number, sure, times
 from export.factory import load_factory
-from serve.bundle import Feature, Manifest, read_bundle
+from serve.bundle import Feature, Manifest, read_bundle, seal
 from train.dataset import MissingDataError
 
 Evaluate = Callable[..., tuple[int, str, str]]
@@ -36,7 +38,9 @@ HOSTILE = (
     "{{ 7 * 191 }}{% raw %}</svg></style>",
     "abc &amp; https://example.com/x.png",
 )
-TURNED = f"\u202e{HOSTILE[3]}"
+TURNED = f"\u202e\u2066{HOSTILE[3]}\u2069\u061c\x07\x9b"
+SHOWN = rf"\u202e\u2066{HOSTILE[3]}\u2069\u061c\u0007\u009b"
+MARKED, LONG = f"{HOSTILE[2]}\u200f", f'"{"A" * 300}'
 NETWORKS = """
 import torch
 from torch import nn
@@ -143,13 +147,12 @@ def test_pictures_with_hostile_labels(own: Path, evaluate: Evaluate, tmp_path: P
     def taint(manifest: Manifest) -> Manifest:
         origin = replace(
             manifest.provenance,
-            dataset="<i>data</i>",
+            dataset=f"<i>data</i>{TURNED}",
             device="<svg onload=alert(2)>",
             versions={"<u>": '"onmouseover="alert(3)'},
-            training={"epochs": "</style><script>alert(4)</script>"},
+            training={"loss": "</style><script>alert(4)</script>"},
         )
-        turned = (*manifest.labels[:3], TURNED)  # no export writes it
-        return replace(manifest, provenance=origin, labels=turned)
+        return replace(manifest, provenance=origin, labels=(*HOSTILE[:2], MARKED, LONG))
 
     bundle = copy_bundle(own / "pictures", tmp_path / "tainted")
     change_manifest(bundle, taint)
@@ -159,11 +162,27 @@ def test_pictures_with_hostile_labels(own: Path, evaluate: Evaluate, tmp_path: P
     assert out.startswith("pictures: parity holds")
     seen = look(html)
     assert_loads_nothing(seen)
-    for label in (*HOSTILE[:3], TURNED, "<i>data</i>", "<svg onload=alert(2)>", "</style><script>alert(4)</script>"):
+    assert "trained elsewhere" in seen.text
+    assert "elsewhere: on what, nobody recorded samples given at export<i>data</i>" in seen.text
+    assert "trained on <i>data" not in seen.text
+    for label in (
+        *HOSTILE[:3],
+        rf"{HOSTILE[2]}\u200f",
+        f"<i>data</i>{SHOWN}",
+        "<svg onload=alert(2)>",
+        "</style><script>alert(4)</script>",
+    ):
         assert " ".join(label.split()) in seen.text
     assert "1337" not in seen.text
+    page = html.read_text(encoding="utf-8")
+    assert not [sign for sign in {*page} if sign != "\n" and unicodedata.category(sign) in {"Cc", "Cf"}]
+    assert LONG not in seen.text
+    assert f"{LONG[:59]}…" in seen.text
+    assert ("bdi", "title", LONG) in seen.attributes
     assert {"i", "u", "b"} & set(seen.tags) == {"i"}  # the bars' own
     assert all(name in {"style"} for tag, name, _ in seen.attributes if tag == "i")
+    named = {value for tag, name, value in seen.attributes if (tag, name) == ("td", "data-name")}
+    assert {"rows", "decisions changed"} < named  # what a phone shows in place of the columns' heads
     images = [value for tag, name, value in seen.attributes if (tag, name) == ("img", "src")]
     assert len(images) == 24 + 16 + 16
     for part in ("Passed", "no certificate, so this one was made", "What is taken for what", "surest mistakes"):
@@ -377,9 +396,19 @@ def test_a_bundle_whose_network_cannot_be_built_is_trouble_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_certificate_of_another_make_is_trouble(own: Path, evaluate: Evaluate, tmp_path: Path) -> None:
-    from serve.bundle import seal
+def test_a_bundle_whose_labels_turn_the_page_is_trouble(own: Path, evaluate: Evaluate, tmp_path: Path) -> None:
+    bundle = copy_bundle(own / "pictures", tmp_path / "turned")
+    document = json.loads((bundle / "manifest.json").read_bytes())
+    document |= {"labels": [*HOSTILE[:3], TURNED], "sha256": "0" * 64}
+    (bundle / "manifest.json").write_bytes(seal(json.dumps(document).encode()))
+    code, out, err = evaluate("report", str(bundle), "--html", str(tmp_path / "report.html"))
+    assert (code, out) == (2, "")
+    assert "the name of a label is '\\u202e\\u2066abc" in err
+    assert "rename it, and export the bundle again" in err
+    assert err.rstrip().isprintable()
 
+
+def test_a_certificate_of_another_make_is_trouble(own: Path, evaluate: Evaluate, tmp_path: Path) -> None:
     bundle = copy_bundle(own / "pictures", tmp_path / "older")
     digest = read_bundle(bundle).manifest.sha256
     document = {"sha256": "0" * 64, "bundle_sha256": digest, "passed": True, "precisions": {"float32": "pass"}}
@@ -387,6 +416,29 @@ def test_a_certificate_of_another_make_is_trouble(own: Path, evaluate: Evaluate,
     code, _, err = evaluate("report", str(bundle), "--html", str(tmp_path / "report.html"))
     assert code == 2
     assert err.rstrip().endswith(f"run `python -m evaluate parity {bundle}` again")
+
+
+def test_a_run_says_what_it_was_trained_on_and_a_network_without_samples_that_it_has_none(pictures: Findings) -> None:
+    origin = replace(pictures.manifest.provenance, dataset="", training={})
+    own = replace(pictures, manifest=replace(pictures.manifest, provenance=origin))
+    assert "trained elsewhere" in line_of(own)
+    assert ("samples given at export", "none") in facts_of(own)
+    for known in ({"recipe": "digits"}, {"training": {"epochs": 3}}):
+        ran = replace(own, manifest=replace(own.manifest, provenance=replace(origin, dataset="photos", **known)))
+        assert "trained on photos" in line_of(ran)
+        assert dict(facts_of(ran))["trained on"].startswith("photos, sha256")
+        assert "samples given at export" not in dict(facts_of(ran))
+
+
+def test_charts_turn_nothing() -> None:
+    figure = Figure(figsize=(4, 3), layout="constrained")
+    figure.subplots().set_xlabel(TURNED[:-2])
+    svg = inline_svg(figure, TURNED, name="one")
+    seen = Seen()
+    seen.feed(str(svg))
+    assert SHOWN[:-12] in seen.text
+    assert ("svg", "aria-label", SHOWN) in seen.attributes
+    assert not {*TURNED} & {*svg} & {"\u202e", "\u2066", "\u2069", "\u061c", "\x07", "\x9b"}
 
 
 def test_charts_load_nothing_and_follow_the_page() -> None:
