@@ -22,7 +22,7 @@ def drawn_at_random(content: bytes) -> str | None:
     found = sorted({node.op_type for node in all_nodes(model) if node.op_type in RANDOM_OPERATORS})
     if not found:
         return None
-    return f"its operator {found[0]} draws random numbers, but a graph must give the same answer each time; export it again"
+    return f"its operator {found[0]} draws random numbers, but a graph must answer alike each time; export it again"
 
 
 def state_digest(module: nn.Module) -> str:

@@ -33,7 +33,7 @@ def _graph(operator: str, *, inside: bool) -> bytes:
 @pytest.mark.parametrize("operator", sorted({"RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}))
 def test_random_operators_are_found(operator: str, inside: bool) -> None:
     assert drawn_at_random(_graph(operator, inside=inside)) == (
-        f"its operator {operator} draws random numbers, but a graph must give the same answer each time; export it again"
+        f"its operator {operator} draws random numbers, but a graph must answer alike each time; export it again"
     )
 
 
