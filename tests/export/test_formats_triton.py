@@ -73,11 +73,11 @@ def test_a_misspelt_configuration_would_be_noticed(tmp_path: Path, schema: Modul
 )
 def test_dtypes_and_shapes(dtype: Any, expected: str, tmp_path: Path, schema: ModuleType) -> None:
     inputs = (
-        TensorSpec(name='odd "name"\\ \n\u00e9', dtype=dtype, shape=("batch", "length", 4)),
+        TensorSpec(name='odd "name"\\ \u00e9', dtype=dtype, shape=("batch", "length", 4)),
         TensorSpec(name="scalar", dtype=dtype, shape=("batch",)),
     )
     first, second = parse(model_config(job_of(tmp_path, inputs=inputs)), schema).input
-    assert (first.name, list(first.dims)) == ('odd "name"\\ \n\u00e9', [-1, 4])
+    assert (first.name, list(first.dims)) == ('odd "name"\\ \u00e9', [-1, 4])
     assert first.data_type == getattr(schema.DataType, expected)
     assert (list(second.dims), second.HasField("reshape"), list(second.reshape.shape)) == ([1], True, [])
 
