@@ -20,7 +20,8 @@ from evaluate.truth import Truth
 from evaluate.worst import SOUGHT, Seeker, SoughtError
 from export.module_runner import run_batches
 from serve.bundle import Task
-from serve.parity import output_parity, row_parity
+from serve.output_parity import output_parity
+from serve.parity import row_parity
 from serve.runner import Runner
 
 

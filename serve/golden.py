@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from serve.bundle import BundleError, Manifest, Precision
 from serve.drift import Drift, judge_drift
-from serve.parity import NumericParity, output_parity
+from serve.output_parity import output_parity
+from serve.parity import NumericParity
 from serve.runner import Runner
 from serve.signature import describe_shape
 

@@ -1,7 +1,7 @@
 """The acceptance rule: an exported graph may be no further from the truth than PyTorch's own float32 is."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,11 +18,7 @@ OUTLIER_SLACK = 32.0
 COARSEST = 64.0  # times the bounds, that a runtime's own rounding may go, see `evaluate.rounding`
 _MOST_WRONG = 0.05  # of integers; where PyTorch itself gets more wrong, nothing is proven
 _MOST_WRONG_OF_A_KIND = 0.5
-_MOST_PARTS = 64
-_SMALL = 1 / 8  # of the whole output's root mean square
-_SMALL_SLACK = 4.0
-_SAME = 1e-9  # of two ways to compute a softmax in float64
-_LEAST_ROWS = 8
+LEAST_ROWS = 8
 _MOST_OUTLIERS = 0.25
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -92,116 +88,6 @@ class NumericParity:
         )
 
 
-def output_parity(
-    name: str,
-    candidate: Arrays,
-    *,
-    eager: Mapping[str, NDArray[np.float32]],
-    reference: Mapping[str, NDArray[Any]],
-    apart: bool = True,
-) -> NumericParity:
-    """Judge one of a graph's outputs, knowing the others.
-
-    Of a regression with several targets, each is judged by itself: beside prices, a rate would be lost. Returned is the
-    target that is furthest off. So is each column or channel of other outputs whose values are small beside the rest,
-    by bounds four times as wide: there may be few of them, and eager's luck on a few is a poor yardstick.
-
-    Probabilities must be what softmax makes, to the same rule, of the graph's own logits; and either they, or those
-    logits, must keep the rule as every output does. An error that logits are allowed is not held against the
-    probabilities once more: ONNX Runtime sums the products of a wide linear layer 2.2 times as coarsely as PyTorch, and
-    some rows show that more.
-
-    Args:
-        name: Of the output.
-        candidate: Every output of the graph, on the rows that are compared.
-        eager: The PyTorch module's outputs on the same rows.
-        reference: The same module's in float64.
-        apart: Whether rows of which PyTorch's own error is far above the others' are judged apart, as by `row_parity`,
-            and small parts by themselves; not where rows were sought for a great error.
-
-    Returns:
-        As `numeric_parity`; of the comparison that decided.
-    """
-    judge = row_parity if apart else numeric_parity
-    if name == "prediction" and _are_columns(candidate[name], reference[name]):
-        return _worst_column(candidate[name], eager=eager[name], reference=reference[name], judge=judge)
-    if name != "probabilities":
-        judged = judge(candidate[name], eager=eager[name], reference=reference[name])
-        if not apart:
-            return judged
-        small = _worst_small_part(candidate[name], eager=eager[name], reference=reference[name])
-        return small if judged.passed and small is not None and not small.passed else judged
-    plain = numeric_parity(candidate[name], eager=eager[name], reference=reference[name])
-    if plain.fault is not None or not _are_activated(candidate, reference):
-        return plain
-    if not plain.passed and not judge(candidate["logits"], eager=eager["logits"], reference=reference["logits"]).passed:
-        return plain
-    own = numeric_parity(
-        candidate[name],
-        eager=eager[name],
-        reference=_activate(candidate["logits"]),
-        eager_reference=_activate(eager["logits"]),
-    )
-    return own if plain.passed != own.passed else plain
-
-
-def _are_activated(candidate: Arrays, reference: Mapping[str, NDArray[Any]]) -> bool:
-    """Return whether probabilities are the softmax of logits; of tensors with these names, they need not be."""
-    logits, expected = reference.get("logits"), reference["probabilities"]
-    if logits is None or logits.ndim != 2 or logits.shape != expected.shape or logits.dtype.kind != "f":
-        return False
-    found = candidate.get("logits")
-    if found is None or found.shape != logits.shape or not np.isfinite(found).all():
-        return False
-    return bool(np.abs(_activate(logits) - expected).max() <= _SAME)
-
-
-def _are_columns(candidate: NDArray[Any], reference: NDArray[np.float64]) -> bool:
-    return candidate.shape == reference.shape and reference.ndim == 2 and reference.shape[1] > 1
-
-
-def _worst_column(
-    candidate: NDArray[Any],
-    *,
-    eager: NDArray[np.float32],
-    reference: NDArray[np.float64],
-    judge: Callable[..., NumericParity],
-) -> NumericParity:
-    columns = (slice(index, index + 1) for index in range(reference.shape[1]))
-    judged = [judge(candidate[:, c], eager=eager[:, c], reference=reference[:, c]) for c in columns]
-    return max(judged, key=lambda parity: parity.ratio)
-
-
-def _worst_small_part(
-    candidate: NDArray[Any], *, eager: NDArray[np.float32], reference: NDArray[np.float64]
-) -> NumericParity | None:
-    """Judge what is small beside the rest of an output, along the second and the last axis; None where nothing is."""
-    if candidate.shape != reference.shape or eager.dtype.kind in "iu" or len(reference) < _LEAST_ROWS:
-        return None
-    scale, found = rms(reference), []
-    for axis in {1, reference.ndim - 1} if reference.ndim > 1 else ():
-        if not 1 < reference.shape[axis] <= _MOST_PARTS:
-            continue
-        for index in range(reference.shape[axis]):
-            part = np.take(reference, [index], axis)
-            if rms(part) < _SMALL * scale:
-                own = numeric_parity(
-                    np.take(candidate, [index], axis), eager=np.take(eager, [index], axis), reference=part
-                )
-                found.append(own.widened(_SMALL_SLACK))
-    return max(found, key=lambda parity: parity.ratio, default=None)
-
-
-def _activate(logits: NDArray[Any]) -> NDArray[np.float64]:
-    """Return softmax of each row in float64; of a single logit, its sigmoid."""
-    wide = logits.astype(np.float64)
-    if wide.shape[1] == 1:
-        wide = np.concatenate([np.zeros_like(wide), wide], axis=1)
-    exponentials = np.exp(wide - wide.max(axis=1, keepdims=True))
-    probabilities: NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return probabilities[:, -logits.shape[1] :]
-
-
 def row_parity(candidate: NDArray[Any], *, eager: NDArray[np.float32], reference: NDArray[np.float64]) -> NumericParity:
     """Judge one output of a graph, and rows of which PyTorch's own error is far above the other rows' apart.
 
@@ -233,7 +119,7 @@ def outlying_rows(error: NDArray[np.float64], reference: NDArray[np.float64]) ->
     """Return which rows' error is far above the median row's; none where rows are few, or more than a quarter are."""
     rows = len(error)
     none = np.zeros(rows, dtype=np.bool_)
-    if rows < _LEAST_ROWS:
+    if rows < LEAST_ROWS:
         return none
     sizes = np.sqrt(np.mean(np.square(error.reshape(rows, -1)), axis=1))
     floor = float(np.spacing(np.float32(np.median(np.abs(reference)))))
@@ -301,11 +187,11 @@ def _integer_parity(candidate: NDArray[Any], *, eager: NDArray[Any], reference: 
     wrong, eager_wrong = candidate != reference, eager != reference
     share = min(max(RMSE_FACTOR * float(np.mean(eager_wrong)), INTEGER_SHARE), _MOST_WRONG)
     worst, allowed = float(wrong.any()), 1.0
-    if len(wrong) >= _LEAST_ROWS:
+    if len(wrong) >= LEAST_ROWS:
         # one place of a thousand that is wrong in every row, or one class that never comes, would be a share of one in
         # a thousand
         values, index, counts = np.unique(reference, return_inverse=True, return_counts=True)
-        common = counts >= _LEAST_ROWS
+        common = counts >= LEAST_ROWS
         by_value, eager_by_value = (
             (np.bincount(index.reshape(-1), weights=one.reshape(-1), minlength=len(values)) / counts)[common]
             for one in (wrong, eager_wrong)

@@ -21,7 +21,8 @@ from evaluate.eager import checked_eager
 from evaluate.inputs import count, take
 from export.factory import Factory
 from serve.bundle import Bundle, BundleError
-from serve.parity import NumericParity, output_parity
+from serve.output_parity import output_parity
+from serve.parity import NumericParity
 
 _SAME = 0.05  # of the allowed error: how far two ways of computing the truth may be apart
 

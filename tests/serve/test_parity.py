@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from serve.output_parity import output_parity
 from serve.parity import (
     MAX_FACTOR,
     RMSE_FACTOR,
     NumericParity,
     numeric_parity,
     outlying_rows,
-    output_parity,
     row_parity,
 )
 
