@@ -2,23 +2,20 @@
 
 from itertools import groupby
 
-from evaluate.certificate import Certificate, GraphVerdict, Setting, Verdict
-from serve.bundle import CERTIFICATE, Bundle, BundleError, decode_sealed
+from evaluate.certificate import WORST_FIRST, Certificate, GraphVerdict, Setting
+from evaluate.ratios import worst_slack
+from evaluate.stored import stored_certificate
+from serve.bundle import Bundle, BundleError
 
-_WORST: tuple[Verdict, ...] = ("fail", "unproven", "pass")
 _OTHER_ROUNDING = 2.0  # times: a runtime's rounding varies by less from one set of samples to the next
 
 
 def earlier_certificate(bundle: Bundle) -> Certificate | None:
     """Return the certificate that a bundle holds, or None where there is none, or only one of another release."""
-    path = bundle.path / CERTIFICATE
-    if not path.is_file():
-        return None
     try:
-        found = decode_sealed(path.read_bytes(), Certificate, path)
+        return stored_certificate(bundle)
     except BundleError:  # it is sealed, or `read_bundle` would have refused it; but its record has other fields
         return None
-    return found if found.bundle_sha256 == bundle.manifest.sha256 else None
 
 
 def sentences(earlier: Certificate, now: Certificate) -> tuple[str, ...]:
@@ -59,7 +56,7 @@ def _verdicts(certificate: Certificate) -> dict[tuple[str, str], GraphVerdict]:
     """Return the worst verdict on each graph on each provider."""
     found = {}
     for key, graphs in groupby(certificate.graphs, key=lambda graph: (graph.graph, graph.provider)):
-        found[key] = min(graphs, key=lambda graph: _WORST.index(graph.verdict))
+        found[key] = min(graphs, key=lambda graph: WORST_FIRST.index(graph.verdict))
     return found
 
 
@@ -67,7 +64,7 @@ def _slacks(certificate: Certificate) -> dict[tuple[str, str], float]:
     """Return how many times as wide as the rule's the bounds of each graph on each provider were at most."""
     found: dict[tuple[str, str], float] = {}
     for graph in certificate.graphs:
-        own = max((comparison.slack for comparison in graph.comparisons), default=1.0)
+        own = worst_slack(graph.comparisons)
         found[graph.graph, graph.provider] = max(own, found.get((graph.graph, graph.provider), 1.0))
     return found
 

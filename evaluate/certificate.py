@@ -9,6 +9,7 @@ from train.whole_file import write_whole
 
 Verdict = Literal["pass", "fail", "unproven"]
 Standing = Literal["pass", "fail", "unproven", "not judged"]
+WORST_FIRST: tuple[Standing, ...] = ("fail", "unproven", "not judged", "pass")
 Mode = Literal["full", "quick"]
 
 

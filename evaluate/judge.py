@@ -13,7 +13,7 @@ import onnxruntime  # type: ignore[import-untyped]
 import torch
 from torch import nn
 
-from evaluate.certificate import Certificate, Check, GraphVerdict, Labelled, Mode, Setting, Standing
+from evaluate.certificate import WORST_FIRST, Certificate, Check, GraphVerdict, Labelled, Mode, Setting, Standing
 from evaluate.contract import NO_RECIPE, golden_checks, label_check, structure_checks
 from evaluate.eager import Eager, eager_of
 from evaluate.independence import independence_check
@@ -40,7 +40,6 @@ RULE = (
     f"rmse(graph, reference) <= {RMSE_FACTOR:g} x max(rmse(eager, reference), 1 ulp) and "
     f"max|graph - reference| <= {MAX_FACTOR:g} x max(max|eager - reference|, 1 ulp); reference is eager in float64"
 )
-_WORST: tuple[Standing, ...] = ("fail", "unproven", "not judged", "pass")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -261,7 +260,7 @@ def _standings(bundle: Bundle, graphs: list[GraphVerdict], *, sound: bool) -> di
         standings: list[Standing] = [graph.verdict if sound else "fail" for graph in own]
         if not any(graph.optimized for graph in own):
             standings.append("not judged")
-        found[precision] = min([*standings, found.get(precision, "pass")], key=_WORST.index)
+        found[precision] = min([*standings, found.get(precision, "pass")], key=WORST_FIRST.index)
     return found
 
 

@@ -4,6 +4,7 @@ import re
 from xml.etree import ElementTree as ET
 
 from evaluate.certificate import Certificate, Comparison, GraphVerdict, Setting
+from evaluate.ratios import worst_slack
 from evaluate.tables import short, way
 
 # what XML 1.0 has no way to write, escaped or not
@@ -66,7 +67,7 @@ def _graph(graph: GraphVerdict, setting: Setting) -> ET.Element:
     suite = ET.Element(
         "testsuite", {"name": _clean(f"{graph.graph} on {short(graph.provider)}, {way(graph, setting)}")}
     )
-    slack = max((comparison.slack for comparison in graph.comparisons), default=1.0)
+    slack = worst_slack(graph.comparisons)
     if slack > 1:
         properties = ET.SubElement(suite, "properties")
         ET.SubElement(properties, "property", {"name": "slack", "value": f"{slack:.3g}"})

@@ -9,12 +9,13 @@ from serve.parity import MAX_FACTOR, RMSE_FACTOR
 
 def worst_ratio(comparisons: Iterable[Comparison]) -> float | None:
     """Return the greatest error over what is allowed; None where an output could not be compared, or has no bound."""
-    found = [_ratio(comparison) for comparison in comparisons]
-    known = [ratio for ratio in found if ratio is not None]
+    found = [ratio(comparison) for comparison in comparisons]
+    known = [one for one in found if one is not None]
     return max(known) if known and len(known) == len(found) else None
 
 
-def _ratio(comparison: Comparison) -> float | None:
+def ratio(comparison: Comparison) -> float | None:
+    """Return the larger of error / bound; None where nothing was compared, or has no bound."""
     pairs = ((comparison.rmse, comparison.rmse_bound), (comparison.max_error, comparison.max_bound))
     ratios = [error / bound for error, bound in pairs if error is not None and bound]
     return max(ratios, default=None)
@@ -38,3 +39,8 @@ def _greatest(found: list[tuple[float | None, float | None]], factor: float) -> 
         own = bound / factor
         multiples.append(0.0 if error == 0 else error / own if own else math.inf)
     return max(multiples, default=None)
+
+
+def worst_slack(comparisons: Iterable[Comparison]) -> float:
+    """Return how many times as wide as the rule's the bounds were at most, for a runtime's rounding; 1 is the rule."""
+    return max((comparison.slack for comparison in comparisons), default=1.0)

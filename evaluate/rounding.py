@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from evaluate.certificate import Comparison
 from evaluate.inputs import Arrays, take
+from evaluate.ratios import ratio, worst_slack
 from evaluate.reference_graph import ReferenceRunners
 from evaluate.truth import Truth
 from export.module_runner import run_batches
@@ -83,7 +84,7 @@ def excuse(
     failed = [comparison for comparison in found if comparison.verdict == "fail"]
     if references is None or not failed or not all(_is_only_far(comparison, outputs) for comparison in failed):
         return found
-    slack = {comparison.output: _ROUND_UP * _ratio(comparison) for comparison in failed}
+    slack = {comparison.output: _ROUND_UP * (ratio(comparison) or 0.0) for comparison in failed}
     if max(slack.values()) > COARSEST:
         return found
     bounds = {name: _bounds(truth, name) for name in truth.reference if outputs[name].dtype.kind == "f"}
@@ -100,7 +101,7 @@ def excuse(
 
 def rounding_note(comparisons: list[Comparison]) -> str | None:
     """Say how coarsely a runtime rounds, where that was more than the rule allows."""
-    slack = max((comparison.slack for comparison in comparisons), default=1.0)
+    slack = worst_slack(comparisons)
     if slack <= 1:
         return None
     return (
@@ -112,13 +113,7 @@ def rounding_note(comparisons: list[Comparison]) -> str | None:
 def _is_only_far(comparison: Comparison, outputs: Arrays) -> bool:
     """Return whether the bounds of the rows that are not judged apart, and nothing else, were broken."""
     apart = comparison.apart_ratio is None or comparison.apart_ratio <= 1
-    return apart and outputs[comparison.output].dtype.kind == "f" and _ratio(comparison) > 1
-
-
-def _ratio(comparison: Comparison) -> float:
-    """Return the larger of error / bound; where nothing was compared, 0."""
-    pairs = ((comparison.rmse, comparison.rmse_bound), (comparison.max_error, comparison.max_bound))
-    return max(error / bound if error is not None and bound else 0.0 for error, bound in pairs)
+    return apart and outputs[comparison.output].dtype.kind == "f" and (ratio(comparison) or 0.0) > 1
 
 
 def _bounds(truth: Truth, name: str) -> Bounds:

@@ -140,7 +140,7 @@ def all_candidates(
 
 
 def _references(bundle: Bundle, entry: FileEntry) -> ReferenceRunners | None:
-    if entry.size_bytes > _LARGE_BYTES or bundle.read_weights(entry):
+    if entry.size_bytes > _LARGE_BYTES or bundle.weights_files(entry):
         return None
 
     def load() -> onnx.ModelProto:

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from evaluate.certificate import Certificate, Comparison, GraphVerdict, Setting, Verdict
-from evaluate.ratios import max_multiple, rmse_multiple
+from evaluate.ratios import max_multiple, rmse_multiple, worst_slack
 from serve.parity import MAX_FACTOR, RMSE_FACTOR
 
 _PIPE_WIDTH = 132
@@ -58,8 +58,9 @@ def print_certificate(certificate: Certificate, console: Console) -> None:
     if setting.not_judged:
         console.print(f"[yellow]not judged: {escape(', '.join(setting.not_judged))}[/]", markup=True)
     groups = [list(group) for _, group in groupby(certificate.graphs, key=lambda graph: (graph.graph, graph.provider))]
+    slack = worst_slack(comparison for graph in certificate.graphs for comparison in graph.comparisons)
     if any(graph.comparisons for graph in certificate.graphs):
-        room = ", or more where only ONNX Runtime's rounding is to blame" if _coarsest(certificate) > 1 else ""
+        room = ", or more where only ONNX Runtime's rounding is to blame" if slack > 1 else ""
         console.print(
             f"rmse and greatest error, as multiples of PyTorch's own; at most {RMSE_FACTOR:g} and {MAX_FACTOR:g} "
             f"pass{room}"
@@ -70,7 +71,6 @@ def print_certificate(certificate: Certificate, console: Console) -> None:
     passed = certificate.passed
     reduced = sorted({graph.precision for graph in certificate.graphs} - {"float32"})
     judged = "every graph that was judged" if setting.not_judged else "every graph"
-    slack = _coarsest(certificate)
     but = f", but for ONNX Runtime's rounding, up to {slack:.1f} times beyond the bounds" if slack > 1 else ""
     console.print(
         f"[bold green]parity holds[/]: {judged} is as close to the truth as PyTorch itself{but}"
@@ -80,10 +80,6 @@ def print_certificate(certificate: Certificate, console: Console) -> None:
         if any(graph.verdict == "fail" for graph in certificate.graphs) or not all(c.passed for c in certificate.checks)
         else "[bold yellow]parity is unproven[/]: nothing contradicts it, but the comparison could not have"
     )
-
-
-def _coarsest(certificate: Certificate) -> float:
-    return max((c.slack for graph in certificate.graphs for c in graph.comparisons), default=1.0)
 
 
 def _table(groups: list[list[GraphVerdict]], setting: Setting) -> Table:

@@ -79,11 +79,12 @@ class Bundle:
         Raises:
             BundleError: as `read`.
         """
-        return {
-            entry.path.rpartition("/")[2]: self.read(entry)
-            for entry in self.manifest.files
-            if entry.format == "onnx-data" and entry.path == f"{graph.path}.data"
-        }
+        return {entry.path.rpartition("/")[2]: self.read(entry) for entry in self.weights_files(graph)}
+
+    def weights_files(self, graph: FileEntry) -> tuple[FileEntry, ...]:
+        """Return the files beside an ONNX graph that hold its weights; mostly none."""
+        data = f"{graph.path}.data"
+        return tuple(entry for entry in self.manifest.files if entry.format == "onnx-data" and entry.path == data)
 
     def read(self, entry: FileEntry) -> bytes:
         """Return a file's bytes, checked on this very read, so that what was verified is what is used.

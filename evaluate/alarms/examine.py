@@ -7,7 +7,7 @@ from pathlib import Path
 import export.__main__ as export_command
 import train.__main__ as train_command
 from evaluate.alarms.result import Graph, Result, Settings
-from evaluate.certificate import Verdict
+from evaluate.certificate import WORST_FIRST
 from evaluate.in_process import FAILS, HOLDS, FoundGraph, Judged, judge_here, run_here
 from evaluate.ratios import worst_ratio
 from evaluate.resealed import drop_files
@@ -20,8 +20,7 @@ from train.revision import source_revision
 
 # Where all epochs take more than about 20 s on two cores; a graph is right after any number of them.
 MOST_EPOCHS = {"fashion-softmax-1000": 20, "fashion-tinyvgg": 2}
-_REDUCED = ("onnx-fp16", "onnx-int8")
-_WORST: tuple[Verdict, ...] = ("fail", "unproven", "pass")
+REDUCED = ("onnx-fp16", "onnx-int8")
 
 
 class _FailedError(Exception):
@@ -102,7 +101,7 @@ def _export(run: Path, bundle: Path, formats: tuple[str, ...], root: tuple[str, 
         duration_s += ended.duration_s
         if ended.code == HOLDS:
             return duration_s, refused
-        unwilling = next((name for name in _REDUCED if name in wanted and name in ended.last_words), None)
+        unwilling = next((name for name in REDUCED if name in wanted and name in ended.last_words), None)
         if unwilling is None:
             raise _FailedError(f"export: {ended.last_words}")
         refused[unwilling] = ended.last_words
@@ -137,7 +136,7 @@ def format_of(entry: FileEntry) -> str:
 
 
 def _sum_up(name: str, runs: list[FoundGraph]) -> Graph:
-    worst = min(runs, key=lambda one: _WORST.index(one.verdict))
+    worst = min(runs, key=lambda one: WORST_FIRST.index(one.verdict))
     reduced = worst.reduced
     decisions = reduced.decisions if reduced else None
     ratios = [worst_ratio(one.comparisons) for one in runs]

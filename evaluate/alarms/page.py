@@ -7,13 +7,11 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from evaluate.alarms.examine import MOST_EPOCHS
+from evaluate.alarms.examine import MOST_EPOCHS, REDUCED
 from evaluate.alarms.result import Graph, Result, Settings
 from evaluate.compare import interval
 from evaluate.in_process import HOLDS
 from train.whole_file import write_whole
-
-REDUCED = ("onnx-fp16", "onnx-int8")
 
 
 def write_page(path: Path, results: Sequence[Result], *, settings: Settings, missing: Mapping[str, str]) -> None:

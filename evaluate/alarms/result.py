@@ -4,12 +4,10 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-import msgspec
-
 from evaluate.certificate import Verdict
 from evaluate.in_process import HOLDS
+from evaluate.record_file import read_record, write_record
 from serve.bundle import Precision
-from train.whole_file import write_whole
 
 PACKAGES = ("torch", "onnx", "onnxscript", "numpy")
 
@@ -116,20 +114,11 @@ def current_settings(formats: tuple[str, ...]) -> Settings:
     return Settings(formats=formats, versions={name: version(name) for name in PACKAGES})
 
 
-def result_path(folder: Path, name: str) -> Path:
-    """Return where a result stands."""
-    return folder / f"{name}.json"
-
-
 def read_result(folder: Path, name: str) -> Result | None:
     """Read a result, or None where there is none that can be read."""
-    try:
-        return msgspec.json.decode(result_path(folder, name).read_bytes(), type=Result)
-    except (OSError, msgspec.DecodeError):
-        return None
+    return read_record(folder / f"{name}.json", Result)
 
 
 def write_result(folder: Path, result: Result) -> None:
     """Write a result whole or not at all."""
-    content = msgspec.json.format(msgspec.json.encode(result), indent=2)
-    write_whole(result_path(folder, result.name), content + b"\n")
+    write_record(folder / f"{result.name}.json", result)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from evaluate.commands.long_work import progress_on
 from evaluate.commands.written import write_json
 from export.command import Format
 from train.data_root import default_data_root
@@ -47,14 +48,6 @@ def run_alarms(command: Alarms) -> int:
     import sys
 
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
 
     from evaluate.alarms.page import headline, write_page
     from evaluate.alarms.result import AlarmsError, current_settings
@@ -69,10 +62,8 @@ def run_alarms(command: Alarms) -> int:
             f"--formats is {' '.join(command.formats)}, but onnx is what the others are made from; add it"
         )
     settings = current_settings(command.formats)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    # its own console: what the commands say is caught meanwhile, and the bar is none of theirs
     console = Console(file=sys.stderr)
-    with Progress(TextColumn("{task.description}"), *columns, console=console, transient=True) as progress:
+    with progress_on(console) as progress:
         bar = progress.add_task("", total=None)
         name = ""
 

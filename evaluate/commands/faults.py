@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from evaluate.commands.long_work import progress_on
 from evaluate.commands.written import write_json
 
 if TYPE_CHECKING:
@@ -44,14 +45,6 @@ def run_faults(command: Faults) -> int:
     import sys
 
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
 
     from evaluate.faults.page import print_power, write_page
     from evaluate.faults.power import power_of
@@ -60,10 +53,8 @@ def run_faults(command: Faults) -> int:
 
     modules = modules_of(command.names, quick=command.quick)
     bundle = not command.names and not command.quick
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    # a console of its own: what parity says in this process is caught meanwhile, and the bar is none of it
     console = Console(file=sys.stderr)
-    with Progress(TextColumn("{task.description}"), *columns, console=console, transient=True) as progress:
+    with progress_on(console) as progress:
         bar = progress.add_task("", total=len(modules) + bundle, completed=-1)
         made: list[Case] = []
 

@@ -22,14 +22,11 @@ def report(record: T, print_table: "Callable[[T, Console], None]", json: Path | 
 
 def write_json(record: object, path: Path) -> None:
     """Write JSON into a file, whole or not at all, or to stdout, which ``-`` means."""
-    import msgspec
+    from evaluate.record_file import encode_record, write_record
 
-    from train.whole_file import write_whole
-
-    content = msgspec.json.format(msgspec.json.encode(record), indent=2)
     if path == Path("-"):
-        print(content.decode())
+        print(encode_record(record).decode())
     elif path.exists() and not path.is_file():  # a device or a pipe, in whose place no file may come
-        path.write_bytes(content + b"\n")
+        path.write_bytes(encode_record(record) + b"\n")
     else:
-        write_whole(path.resolve(), content + b"\n")
+        write_record(path.resolve(), record)

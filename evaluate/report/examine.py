@@ -19,7 +19,7 @@ from evaluate.judge import certify
 from evaluate.labelled import Labelled, carried_samples, labelled_samples
 from evaluate.report.choose import choose_samples
 from evaluate.report.findings import Findings, Galleries, Sampled
-from evaluate.report.stored import stored_certificate
+from evaluate.stored import stored_certificate
 from export.factory import Factory
 from serve.bundle import Bundle, BundleError
 from serve.decisions import decide

@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 
-from evaluate.certificate import Certificate, Comparison, GraphVerdict, OutputError, Search, Verdict
-from evaluate.ratios import max_multiple, rmse_multiple
+from evaluate.certificate import WORST_FIRST, Certificate, Comparison, GraphVerdict, OutputError, Search, Verdict
+from evaluate.ratios import max_multiple, rmse_multiple, worst_slack
 from evaluate.tables import way
 from serve.parity import MAX_FACTOR, RMSE_FACTOR
-
-_WORST: tuple[Verdict, ...] = ("fail", "unproven", "pass")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,13 +107,13 @@ def _sought(search: Search) -> str:
 
 
 def _worst_of(verdicts: list[Verdict]) -> Verdict:
-    return next((worst for worst in _WORST if worst in verdicts), "pass")
+    return min(verdicts, key=WORST_FIRST.index, default="pass")
 
 
 def _row(group: list[Comparison]) -> ProofRow:
     flips = [one.flips for one in group if one.flips is not None]
     counts = [one.rows for one in group]
-    slack = max(one.slack for one in group)
+    slack = worst_slack(group)
     rmse, greatest = rmse_multiple(group), max_multiple(group)
     return ProofRow(
         input_set=group[0].input_set,

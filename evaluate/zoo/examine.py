@@ -10,12 +10,13 @@ from pathlib import Path
 
 import msgspec
 
-from evaluate.certificate import Certificate, GraphVerdict
+from evaluate.certificate import GraphVerdict
 from evaluate.ratios import max_multiple, rmse_multiple
+from evaluate.stored import stored_certificate
 from evaluate.zoo.pictures import write_pictures
 from evaluate.zoo.result import Graph, Result, Settings
 from evaluate.zoo.weights import Size, side_of
-from serve.bundle import CERTIFICATE, Bundle, decode_sealed, read_bundle
+from serve.bundle import Bundle, read_bundle
 from train.revision import source_revision
 
 CLASSES = 1000
@@ -94,10 +95,9 @@ def _run(folder: Path, *arguments: str) -> _Ran:
 
 
 def _graphs(bundle: Bundle) -> tuple[Graph, ...]:
-    path = bundle.path / CERTIFICATE
-    certificate = decode_sealed(path.read_bytes(), Certificate, path)
+    certificate = stored_certificate(bundle)
     sizes = {entry.path: entry.size_bytes for entry in bundle.manifest.files}
-    return tuple(_graph(verdict, sizes) for verdict in certificate.graphs)
+    return tuple(_graph(verdict, sizes) for verdict in certificate.graphs) if certificate is not None else ()
 
 
 def _graph(verdict: GraphVerdict, sizes: dict[str, int]) -> Graph:

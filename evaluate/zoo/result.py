@@ -4,10 +4,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import msgspec
-
 from evaluate.certificate import Mode, Verdict
-from train.whole_file import write_whole
+from evaluate.record_file import read_record, write_record
 
 PACKAGES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime-gpu", "numpy")
 
@@ -99,20 +97,11 @@ def current_settings(*, side: int | None, full: bool, seed: int) -> Settings:
     )
 
 
-def result_path(folder: Path, name: str) -> Path:
-    """Return where the result of an architecture stands."""
-    return folder / f"{name}.json"
-
-
 def read_result(folder: Path, name: str) -> Result | None:
     """Read a result, or None where there is none that can be read."""
-    try:
-        return msgspec.json.decode(result_path(folder, name).read_bytes(), type=Result)
-    except (OSError, msgspec.DecodeError):
-        return None
+    return read_record(folder / f"{name}.json", Result)
 
 
 def write_result(folder: Path, result: Result) -> None:
     """Write a result whole or not at all."""
-    content = msgspec.json.format(msgspec.json.encode(result), indent=2)
-    write_whole(result_path(folder, result.name), content + b"\n")
+    write_record(folder / f"{result.name}.json", result)
