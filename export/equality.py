@@ -1,5 +1,7 @@
 """When two tensors are the same, bit by bit or but for rounding."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -20,3 +22,10 @@ def close(one: Tensor, other: Tensor) -> bool:
         return equal(one, other)
     scale = float(one.abs().nan_to_num(posinf=0.0).max())
     return torch.allclose(one, other, rtol=0.0, atol=_CLOSE * scale, equal_nan=True)
+
+
+def all_equal(
+    one: tuple[Tensor, ...], other: tuple[Tensor, ...], *, same: Callable[[Tensor, Tensor], bool] = equal
+) -> bool:
+    """Return whether two rows of tensors are as long, and the same one by one."""
+    return len(one) == len(other) and all(map(same, one, other))

@@ -1,7 +1,5 @@
 """Write a bundle whole or not at all: into a temporary sibling, checksummed, the manifest last, then renamed."""
 
-import hashlib
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,28 +16,17 @@ from export.first_line import first_line
 from export.formats import DEFAULT_FORMATS, FORMATS, Writer
 from export.golden_inputs import leave_out_unanswered
 from export.graph_job import GraphFile, GraphJob
-from export.leftovers import leftovers
+from export.manifest_file import sync, write_manifest
 from export.memory import release_memory
 from export.model_card import model_card
 from export.module_runner import ModuleRunner, run_batches
 from export.opset import check_opset
 from export.preflight import Findings, preflight
 from export.progress import SILENT, Listener, Step
+from export.target import check_target
 from export.workplace import NEW, OLD, workplace
-from serve.bundle import (
-    CERTIFICATE,
-    MANIFEST,
-    SCHEMA_VERSION,
-    BundleError,
-    FileEntry,
-    Format,
-    Manifest,
-    Precision,
-    decode_sealed,
-    encode_sealed,
-)
+from serve.bundle import MANIFEST, FileEntry, Format, Manifest, Precision
 from serve.golden import Golden, encode_golden
-from serve.signing import SIGNATURE
 from train.write import swap_directory
 
 _EXAMPLE_ROWS = 2
@@ -71,7 +58,7 @@ def write_bundle(
             graph cannot be written as asked; or the disk is full.
     """
     check_opset(opset, formats)
-    _check_target(target)
+    check_target(target)
     weights_bytes = sum(tensor.nbytes for tensor in draft.weights.values())
     release_memory(weights_bytes)
     with workplace(target) as folder:
@@ -82,7 +69,7 @@ def write_bundle(
             listener.on_note(note)
         try:
             manifest = _write_files(folder / NEW, draft, findings, formats=formats, opset=opset, listener=listener)
-            _check_target(target)  # once more: in the minutes since, something may have been put there
+            check_target(target)  # once more: in the minutes since, something may have been put there
             swap_directory(target, folder / NEW, aside=folder / OLD)
         except OSError as error:
             if error.errno is None:  # not from the system
@@ -122,7 +109,7 @@ def _write_files(
     def record(
         path: str, file_format: Format, start: float, *, precision: Precision | None = None, note: str = ""
     ) -> None:
-        size_bytes, sha256 = _sync(directory / path)
+        size_bytes, sha256 = sync(directory / path)
         entries.append(
             FileEntry(
                 path=path, format=file_format, precision=precision, size_bytes=size_bytes, sha256=sha256, note=note
@@ -196,61 +183,3 @@ def _write_graph(name: str, write: Writer, job: GraphJob) -> tuple[GraphFile, ..
             f"{name} cannot hold this network ({first_line(error)}); write forward with torch's own "
             f"operations and plain names, or leave {name} out of --formats"
         ) from error
-
-
-def write_manifest(
-    directory: Path, draft: Draft, files: tuple[FileEntry, ...], *, row_independent: bool = True
-) -> Manifest:
-    """Write `manifest.json`, the last file of a bundle, and return it with its own digest filled in."""
-    manifest = Manifest(
-        schema_version=SCHEMA_VERSION,
-        sha256="0" * 64,
-        name=draft.name,
-        task=draft.task,
-        labels=draft.labels,
-        inputs=draft.inputs,
-        outputs=draft.outputs,
-        preprocessing=draft.preprocessing,
-        files=files,
-        provenance=draft.provenance,
-        features=draft.features,
-        row_independent=row_independent,
-    )
-    path = directory / MANIFEST
-    path.write_bytes(encode_sealed(manifest))
-    _sync(path)
-    return decode_sealed(path.read_bytes(), Manifest, path)
-
-
-def _check_target(target: Path) -> None:
-    if target.is_symlink() or (target.exists() and not target.is_dir()):
-        raise ExportError(f"{target} is a file or a link, but a bundle is a directory; give another --out")
-    if not target.is_dir():
-        return
-    nobodys = set(leftovers(target))
-    if set(target.iterdir()) <= nobodys:
-        return
-    path = target / MANIFEST
-    try:
-        manifest = decode_sealed(path.read_bytes(), Manifest, path)
-    except (OSError, BundleError):
-        raise ExportError(
-            f"{target} holds files but no valid {MANIFEST}, so it is no bundle and is left alone; give another --out"
-        ) from None
-    known = {MANIFEST, CERTIFICATE, SIGNATURE, *(entry.path for entry in manifest.files)}
-    files = (path for path in target.rglob("*") if path.is_symlink() or not path.is_dir())
-    files = (path for path in files if path not in nobodys)
-    stray = sorted({path.relative_to(target).as_posix() for path in files} - known)
-    if stray:
-        raise ExportError(
-            f"{target} holds {stray[0]}, which is no part of the bundle and would be lost; "
-            "move it or give another --out"
-        )
-
-
-def _sync(path: Path) -> tuple[int, str]:
-    """Force a file to disk and return its size and its digest."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        digest = hashlib.file_digest(file, "sha256")  # in pieces: files are as large as the weights
-        return file.tell(), digest.hexdigest()

@@ -49,7 +49,7 @@ def test_a_module_that_mixes_rows_behind_the_exports_back_fails(
 ) -> None:
     torch.manual_seed(0)
     network = Along().eval()
-    monkeypatch.setattr("export.preflight._mixing", lambda *_: None)
+    monkeypatch.setattr("export.preflight.mixing_part", lambda *_: None)
     export.bundle(
         network, tmp_path / "b", inputs="features:float32[4]", labels="abc", samples=samples, formats=("torchscript",)
     )
