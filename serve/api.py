@@ -13,9 +13,10 @@ from starlette.responses import Response
 from serve import metadata
 from serve.answer import Answer, NotReadyError, RequestError
 from serve.body import BodyReader, Workers
-from serve.classifier import SMALL_PIXELS, Classifier
+from serve.classifier import Classifier
 from serve.devices import usable_cpus
 from serve.form import file_in
+from serve.large_images import SMALL_PIXELS
 from serve.oip import decode_request
 from serve.oip_response import encode_response
 from serve.preprocess import ImageTooLargeError

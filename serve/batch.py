@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     import pyarrow as pa
 
     from serve.batch_job import run_job
-    from serve.batch_parts import OutputError
+    from serve.batch_output import OutputError
     from serve.batch_progress import Progress
     from serve.batch_source import SourceError
     from serve.bundle import BundleError, read_bundle

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serve.announce import require_certified
-from serve.batch_parts import Job, OutputError, Parts, check_output, schema_of
+from serve.batch_output import OutputError, check_output
+from serve.batch_parts import Job, Parts, schema_of
 from serve.batch_progress import Progress
 from serve.batch_rows import BATCHES_IN_FLIGHT, Row, predict_files
 from serve.batch_source import digest_files, list_files

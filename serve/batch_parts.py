@@ -6,24 +6,18 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet
 
+from serve.batch_output import OutputError, open_writer, put
 from serve.batch_rows import Row
 from serve.batch_source import shown
 
-SUFFIXES = (".parquet", ".csv")
 _JOB = "job.json"
 _PART = re.compile(r"(\d{12})\.parquet")
 _GROUP_ROWS = 8192
-
-
-class OutputError(ValueError):
-    """A place where results cannot be written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,22 +46,6 @@ class Written:
     files: int = 0
     errors: int = 0
     labels: Mapping[str, int]
-
-
-def check_output(out: Path) -> None:
-    """Check that results can be written there, before any work.
-
-    Raises:
-        OutputError: the suffix is unknown, a folder has that name, or its folder is missing or not writable.
-    """
-    if out.suffix.lower() not in SUFFIXES:
-        raise OutputError(f"--out is {out}, but must end in .parquet or .csv; give it one of them")
-    if out.is_dir():
-        raise OutputError(f"--out is {out}, but that is a folder; give a file name in it")
-    if not out.parent.is_dir():
-        raise OutputError(f"--out is {out}, but the folder {out.parent} does not exist; create it")
-    if not os.access(out.parent, os.W_OK | os.X_OK):
-        raise OutputError(f"--out is {out}, but the folder {out.parent} is not writable; choose another")
 
 
 def schema_of(labels: Sequence[str], job: Job) -> pa.Schema:
@@ -223,13 +201,6 @@ class Parts:
             yield pa.concat_tables(waiting)
 
 
-def open_writer(path: Path, schema: pa.Schema, *, parquet: bool) -> Any:  # noqa: ANN401 - pyarrow has no types
-    """Open a table for writing, as Parquet or as CSV; to be used as a context."""
-    if parquet:
-        return pa.parquet.ParquetWriter(path, schema, compression="zstd")
-    return pa.csv.CSVWriter(path, schema, write_options=pa.csv.WriteOptions(quoting_style="needed"))
-
-
 def _add(written: Written, table: pa.Table) -> Written:
     counts = Counter(written.labels)
     counts.update(label for label in table.column("label").to_pylist() if label is not None)
@@ -245,10 +216,3 @@ def _write_whole(path: Path, content: bytes) -> None:
     temporary = path.with_suffix(".tmp")
     temporary.write_bytes(content)
     put(temporary, path)
-
-
-def put(temporary: Path, target: Path) -> None:
-    """Give a written file its name, after its content is on the disk: no power cut leaves the name without it."""
-    with temporary.open("rb+") as file:
-        os.fsync(file.fileno())
-    temporary.replace(target)

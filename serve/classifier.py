@@ -1,34 +1,28 @@
 """A verified bundle, ready to answer: what HTTP, gRPC, the page and batch prediction all call."""
 
 import logging
-import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import onnxruntime as ort  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from serve.answer import Answer, NotReadyError, RequestError
 from serve.batcher import Batcher, Origin
 from serve.bundle import Bundle, BundleError, Manifest, Precision, read_bundle
 from serve.devices import Choice, Provider, choose_provider
-from serve.golden import Golden, GoldenCheck, check_fits, check_golden, read_golden
-from serve.onnx_runner import ORT_ERRORS, OnnxRunner, open_runner
-from serve.parity import COARSEST
-from serve.preprocess import MAX_PIXELS, ImageTooLargeError, prepare_bytes
+from serve.golden import Golden, check_fits, read_golden
+from serve.large_images import SMALL_PIXELS, prepare_in_turn
+from serve.onnx_runner import open_runner
+from serve.preprocess import MAX_PIXELS
+from serve.readiness import examine, known_slack
 from serve.runner import Runner
 from serve.signature import check_inputs, describe_inputs
 from serve.signing import require_signature
 
 logger = logging.getLogger(__name__)
-
-SMALL_PIXELS = 4_000_000
-_SLACK_MARGIN = 2.0
-START_LIMIT_S = 600.0  # of all runs of golden inputs together: what takes longer is no use to anybody, or has no end
-_LARGE = threading.Lock()  # of the whole process: a large image may take a gigabyte
 
 
 class Classifier:
@@ -69,23 +63,17 @@ class Classifier:
         self.precision: Precision = precision
         self.max_queue_rows = max_queue_rows
         self._golden = golden
-        self.checks: tuple[GoldenCheck, ...] = ()
-        self.reason: str | None
-        try:
-            self.checks = check_golden(
-                runner.limited(START_LIMIT_S) if isinstance(runner, OnnxRunner) else runner,
-                golden,
-                batch_sizes=sorted({1, max_batch}),
-                precision=precision,
-                decisive="classification" in bundle.manifest.task,
-                slack=slack,
-            )
-        except ORT_ERRORS as error:
-            self.reason = (
-                f"model {self.name} fails on its golden inputs on {provider} ({error}); export the bundle again"
-            )
-        else:
-            self.reason = self._judge()
+        found = examine(
+            runner,
+            golden,
+            bundle=bundle,
+            provider=provider,
+            precision=precision,
+            max_batch=max_batch,
+            slack=slack,
+        )
+        self.checks = found.checks
+        self.reason = found.reason
         self.batcher = Batcher(
             runner,
             origin=Origin(bundle_sha256=bundle.manifest.sha256, provider=provider, precision=precision),
@@ -145,7 +133,7 @@ class Classifier:
             precision=precision,
             max_batch=max_batch if bundle.manifest.row_independent else 1,
             max_queue_rows=max_queue_rows,
-            slack=_slack(bundle, graph.path, runner.provider),
+            slack=known_slack(bundle, graph.path, runner.provider),
         )
 
     @property
@@ -211,13 +199,8 @@ class Classifier:
                 f"model {self.name} takes no images, but {describe_inputs(self.manifest)}; "
                 f"send tensors to /v2/models/{self.name}/infer"
             )
-        try:
-            return prepare_bytes(data, self.manifest.preprocessing, max_pixels=min(small_pixels, max_pixels))[None]
-        except ImageTooLargeError:  # known from the header alone
-            if max_pixels <= small_pixels:
-                raise
-        with _LARGE:
-            return prepare_bytes(data, self.manifest.preprocessing, max_pixels=max_pixels)[None]
+        spec = self.manifest.preprocessing
+        return prepare_in_turn(data, spec, max_pixels=max_pixels, small_pixels=small_pixels)[None]
 
     def golden(self) -> Golden:
         """Return the golden inputs with their references."""
@@ -234,33 +217,6 @@ class Classifier:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _judge(self) -> str | None:
-        failed = [check for check in self.checks if not check.parity.passed]
-        if not failed:
-            return None
-        worst = max(failed, key=lambda check: check.parity.ratio)
-        certify = (
-            f"certify it with `python -m evaluate parity {self.bundle.path}`, which can tell coarse rounding of the "
-            "runtime from a wrong graph, "
-            if self.bundle.certificate is None
-            else ""
-        )
-        return (
-            f"model {self.name} does not reproduce its golden outputs on this machine with {self.provider}: "
-            f"{worst.sentence}; {certify}use another provider, or export the bundle again"
-        )
-
-
-def _slack(bundle: Bundle, graph: str, provider: Provider) -> dict[str, float]:
-    """Return how many times as wide as the rule's the bounds of outputs are: other rows and batches round otherwise."""
-    coarse = bundle.certificate.coarse if bundle.certificate is not None else ()
-    here = (graph, provider, ort.__version__)
-    return {
-        one.output: min(_SLACK_MARGIN * one.slack, COARSEST)
-        for one in coarse
-        if (one.graph, one.provider, one.onnxruntime) == here and one.slack > 1
-    }
 
 
 def _missing(bundle: Bundle, precision: Precision | None) -> str:

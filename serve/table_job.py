@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from serve.announce import require_certified
 from serve.answer import Answer, ModelFaultError
-from serve.batch_parts import OutputError, check_output, open_writer, put
+from serve.batch_output import OutputError, check_output, open_writer, put
 from serve.batch_source import SourceError
 from serve.bundle import BundleError, Manifest, Precision
 from serve.classifier import Classifier

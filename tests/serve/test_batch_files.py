@@ -15,7 +15,8 @@ from PIL import Image
 from serve import batch_job, batch_parts, batch_progress, batch_rows, batch_source
 from serve.answer import ModelFaultError
 from serve.batch import main
-from serve.batch_parts import OutputError, schema_of
+from serve.batch_output import OutputError
+from serve.batch_parts import schema_of
 from serve.batch_rows import predict_files, read_image
 from serve.batch_source import SourceError, digest_files, list_files, shown
 from serve.bundle import CertificateHead, encode_sealed, read_bundle

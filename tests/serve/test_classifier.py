@@ -13,6 +13,7 @@ import onnxruntime as ort  # type: ignore[import-untyped]
 import pytest
 from PIL import Image
 
+from serve import large_images
 from serve.answer import ModelFaultError, NotReadyError, RequestError, TooLargeError
 from serve.batch_rows import read_image
 from serve.bundle import (
@@ -159,17 +160,15 @@ def test_images_are_prepared(tiny: Classifier) -> None:
 def test_only_large_images_wait_for_each_other(
     tiny: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from serve import classifier as module
-
     decoded: list[tuple[int, bool]] = []
-    prepare_bytes = module.prepare_bytes
+    prepare_bytes = large_images.prepare_bytes
 
     def watched(data: bytes, spec: ImagePreprocessing, *, max_pixels: int) -> np.ndarray:
         prepared = prepare_bytes(data, spec, max_pixels=max_pixels)
-        decoded.append((max_pixels, module._LARGE.locked()))
+        decoded.append((max_pixels, large_images._LARGE.locked()))
         return prepared
 
-    monkeypatch.setattr(module, "prepare_bytes", watched)
+    monkeypatch.setattr(large_images, "prepare_bytes", watched)
     ways: list[Callable[[Path], object]] = [
         lambda path: tiny.prepare(path.read_bytes()),
         lambda path: see_file(tiny, path),
@@ -186,7 +185,7 @@ def test_only_large_images_wait_for_each_other(
         for way in ways:
             way(path)
         assert decoded == expected
-    assert not module._LARGE.locked()
+    assert not large_images._LARGE.locked()
 
 
 def test_a_model_of_numbers_takes_no_images(tmp_path: Path) -> None:
