@@ -18,7 +18,7 @@ from serve.large_images import SMALL_PIXELS, prepare_in_turn
 from serve.onnx_runner import open_runner
 from serve.preprocess import MAX_PIXELS
 from serve.readiness import examine, known_slack
-from serve.runner import Runner
+from serve.runner import LimitableRunner
 from serve.signature import check_inputs, describe_inputs
 from serve.signing import require_signature
 
@@ -49,7 +49,7 @@ class Classifier:
         *,
         bundle: Bundle,
         golden: Golden,
-        runner: Runner,
+        runner: LimitableRunner,
         provider: Provider,
         provider_reason: str,
         precision: Precision,

@@ -8,9 +8,9 @@ import onnxruntime as ort  # type: ignore[import-untyped]
 from serve.bundle import Bundle, Precision
 from serve.devices import Provider
 from serve.golden import Golden, GoldenCheck, check_golden
-from serve.onnx_runner import ORT_ERRORS, OnnxRunner
+from serve.onnx_runner import ORT_ERRORS
 from serve.parity import COARSEST
-from serve.runner import Runner
+from serve.runner import LimitableRunner
 
 START_LIMIT_S = 600.0  # of all runs of golden inputs together: what takes longer is no use to anybody, or has no end
 _SLACK_MARGIN = 2.0
@@ -30,7 +30,7 @@ class Readiness:
 
 
 def examine(
-    runner: Runner,
+    runner: LimitableRunner,
     golden: Golden,
     *,
     bundle: Bundle,
@@ -52,7 +52,7 @@ def examine(
     """
     try:
         checks = check_golden(
-            runner.limited(START_LIMIT_S) if isinstance(runner, OnnxRunner) else runner,
+            runner.limited(START_LIMIT_S),
             golden,
             batch_sizes=sorted({1, max_batch}),
             precision=precision,

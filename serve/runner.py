@@ -12,3 +12,11 @@ class Runner(Protocol):
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run one batch."""
         ...
+
+
+class LimitableRunner(Runner, Protocol):
+    """A runner whose runs can be given an end: a graph may hold a loop that has none."""
+
+    def limited(self, seconds: float) -> Runner:
+        """Return a runner of the same graph with so many seconds for all its runs together."""
+        ...

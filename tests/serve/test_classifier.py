@@ -13,7 +13,7 @@ import onnxruntime as ort  # type: ignore[import-untyped]
 import pytest
 from PIL import Image
 
-from serve import large_images
+from serve import large_images, readiness
 from serve.answer import ModelFaultError, NotReadyError, RequestError, TooLargeError
 from serve.batch_rows import read_image
 from serve.bundle import (
@@ -84,6 +84,16 @@ def test_a_certificate_that_found_this_very_runtime_coarse_widens_the_bounds(
     with Classifier.open(path, provider="cpu") as classifier:
         assert classifier.ready is ready
         assert ready or "; use another provider" in (classifier.reason or "")
+
+
+def test_golden_inputs_that_take_too_long_are_no_start(tiny_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "START_LIMIT_S", 0.0)
+    with Classifier.open(tiny_path, provider="cpu") as classifier:
+        assert classifier.checks == ()
+        assert classifier.reason == (
+            "model tiny fails on its golden inputs on CPUExecutionProvider (its runs did not end within 0 s); "
+            "export the bundle again"
+        )
 
 
 def test_answers_are_the_eager_ones(tiny: Classifier) -> None:
