@@ -36,10 +36,10 @@ class Serve:
     """Where graphs run; auto takes CUDA where an NVIDIA device is there. A fallback is never silent."""
     precision: Literal["float32", "float16", "int8"] = "float32"
     """Which graph of the bundle runs; the reduced ones are there where the export was asked for them."""
-    threads: int | None = None
-    """Threads of one run on the CPU; all that this process may use, where it is not given."""
-    max_batch: int = 64
-    """Most rows of one run."""
+    threads: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Threads of one run on the CPU; all that this process may use, if not given."""
+    max_batch: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Most rows of one run; 64 if not given, or as many as the certificate proves together where those are fewer."""
     max_queue_rows: int = 1024
     """Most rows that wait for one model, and most rows of one request."""
     max_body_mib: int = 64

@@ -86,6 +86,10 @@ class Bundle:
         data = f"{graph.path}.data"
         return tuple(entry for entry in self.manifest.files if entry.format == "onnx-data" and entry.path == data)
 
+    def most_certified(self, graph: FileEntry, provider: str) -> int | None:
+        """Return the most rows of one run that the certificate proves, or None where it proves none."""
+        return None if self.certificate is None else self.certificate.most_rows(graph.path, provider)
+
     def read(self, entry: FileEntry) -> bytes:
         """Return a file's bytes, checked on this very read, so that what was verified is what is used.
 
@@ -165,14 +169,43 @@ class Coarse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CertifiedRows:
+    """How a graph was run when it was compared: so many rows at most of one run, and so many in all."""
+
+    batch_size: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertifiedGraph:
+    """What a certificate says of one graph on one provider."""
+
+    graph: str
+    provider: str
+    verdict: str
+    optimized: bool
+    comparisons: tuple[CertifiedRows, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateHead:
-    """The part of `certificate.json` that binds it to one bundle; evaluate owns the rest."""
+    """The part of `certificate.json` that binds it to one bundle and that a server reads; evaluate owns the rest."""
 
     sha256: str
     bundle_sha256: str
     passed: bool
     precisions: dict[str, str] = field(default_factory=dict)
     coarse: tuple[Coarse, ...] = ()
+    graphs: tuple[CertifiedGraph, ...] = ()
+
+    def most_rows(self, graph: str, provider: str) -> int | None:
+        """Return the most rows that a graph passed with in one run as it is served; None where it did not pass.
+
+        What other providers ran counts where it was not run on this one.
+        """
+        passed = [one for one in self.graphs if one.graph == graph and one.optimized and one.verdict == "pass"]
+        here = [one for one in passed if one.provider == provider] or passed
+        return max((min(run.batch_size, run.rows) for one in here for run in one.comparisons), default=None)
 
 
 def read_certificate(bundle: Bundle) -> CertificateHead | None:

@@ -24,6 +24,8 @@ from serve.signing import require_signature
 
 logger = logging.getLogger(__name__)
 
+MAX_BATCH = 64
+
 
 class Classifier:
     """One model: validates requests, queues them, and answers with the provenance of what ran.
@@ -53,7 +55,7 @@ class Classifier:
         provider: Provider,
         provider_reason: str,
         precision: Precision,
-        max_batch: int = 64,
+        max_batch: int = MAX_BATCH,
         max_queue_rows: int = 1024,
         slack: Mapping[str, float] | None = None,
     ) -> None:
@@ -89,14 +91,15 @@ class Classifier:
         provider: Choice = "auto",
         precision: Precision = "float32",
         threads: int | None = None,
-        max_batch: int = 64,
+        max_batch: int | None = None,
         max_queue_rows: int = 1024,
         public_key: Path | None = None,
     ) -> Self:
         """Verify a bundle, build its session from the verified bytes, and check the golden inputs on this machine.
 
         A golden check that fails is no error: the classifier stays not ready, and says why. Where a public key is
-        given, nothing is run of a bundle that its owner did not sign.
+        given, nothing is run of a bundle that its owner did not sign. Where nobody says how many rows may run together,
+        no more do than the certificate has proven.
 
         Raises:
             BundleError: the bundle is missing, incomplete, altered, not signed, or its graph cannot be run.
@@ -124,6 +127,8 @@ class Classifier:
         )
         if precision == "float16" and runner.provider == "CPUExecutionProvider":
             fault = f"{fault or why}; there float16 is computed in float32 between casts"
+        if max_batch is None:
+            max_batch = min(MAX_BATCH, bundle.most_certified(graph, runner.provider) or MAX_BATCH)
         return cls(
             bundle=bundle,
             golden=golden,

@@ -17,7 +17,9 @@ from typing import Any
 import pytest
 
 from serve.__main__ import main
-from serve.bundle import CertificateHead, encode_sealed, read_bundle
+from serve.announce import describe
+from serve.bundle import CertificateHead, CertifiedGraph, CertifiedRows, encode_sealed, read_bundle
+from serve.classifier import Classifier
 from serve.listen import AddressError, bind, url_of
 from tests.serve.tiny_bundle import write_tiny_bundle
 from tests.serving import serving
@@ -103,9 +105,61 @@ def test_a_foreign_name_is_refused_unless_allowed(tiny_path: Path) -> None:
             assert get(urllib.request.Request(f"{served.url}/v2", headers={"Host": host}))[0] == status
 
 
-def certify(bundle: Path, *, passed: bool) -> None:
-    head = CertificateHead(sha256="0" * 64, bundle_sha256=read_bundle(bundle).manifest.sha256, passed=passed)
+def certify(bundle: Path, *, passed: bool, graphs: tuple[CertifiedGraph, ...] = ()) -> Path:
+    sha256 = read_bundle(bundle).manifest.sha256
+    head = CertificateHead(sha256="0" * 64, bundle_sha256=sha256, passed=passed, graphs=graphs)
     (bundle / "certificate.json").write_bytes(encode_sealed(head))
+    return bundle
+
+
+def ran(*runs: tuple[int, int], **changes: Any) -> CertifiedGraph:
+    """Return what a certificate says of a graph that passed, with the size of a batch and the rows of each set."""
+    known = {"graph": "graph.onnx", "provider": "CPUExecutionProvider", "verdict": "pass", "optimized": True}
+    comparisons = tuple(CertifiedRows(batch_size=size, rows=rows) for size, rows in runs)
+    return CertifiedGraph(**{**known, "comparisons": comparisons, **changes})
+
+
+@pytest.mark.parametrize(
+    ("graphs", "asked", "served", "certified"),
+    [
+        pytest.param((ran((64, 2048)),), None, 64, None, id="the default is certified"),
+        pytest.param((ran((64, 2048)),), 64, 64, None, id="at the bound"),
+        pytest.param((ran((64, 2048)),), 65, 65, 64, id="above it"),
+        pytest.param((ran((1, 64), (32, 32), (64, 24)),), None, 32, None, id="the default goes no further"),
+        pytest.param((ran((1, 64), (32, 32), (64, 24)),), 64, 64, 32, id="few rows fill no batch"),
+        pytest.param((ran((128, 128)),), None, 64, None, id="the default goes no further than 64"),
+        pytest.param((ran((8, 8)), ran((64, 64), provider="CUDAExecutionProvider")), 9, 9, 8, id="this provider"),
+        pytest.param((ran((8, 8), provider="CUDAExecutionProvider"),), 9, 9, 8, id="another provider"),
+        pytest.param((ran((8, 8)), ran((64, 64), optimized=False)), 9, 9, 8, id="not as it is served"),
+        pytest.param((ran((8, 8)), ran((64, 64), graph="graph.int8.onnx")), 9, 9, 8, id="another graph"),
+        pytest.param((ran((8, 8)), ran((64, 64), verdict="unproven")), 9, 9, 8, id="unproven"),
+        pytest.param((), 1000, 1000, None, id="nothing is said of runs"),
+    ],
+)
+def test_no_more_rows_run_together_than_certified_without_a_word(
+    tmp_path: Path, graphs: tuple[CertifiedGraph, ...], asked: int | None, served: int, certified: int | None
+) -> None:
+    path = certify(write_tiny_bundle(tmp_path / "b"), passed=True, graphs=graphs)
+    with Classifier.open(path, provider="cpu", threads=1, max_batch=asked) as classifier:
+        assert classifier.batcher.max_batch == served
+        said = [line for line in describe(classifier).splitlines() if "rows are run together" in line]
+    assert said == (
+        []
+        if certified is None
+        else [
+            f"  batches      up to {served} rows are run together, but the certificate speaks of at most {certified}; "
+            f"lower --max-batch to {certified}"
+        ]
+    )
+
+
+def test_the_start_names_batches_beyond_the_certificate(tmp_path: Path) -> None:
+    path = certify(write_tiny_bundle(tmp_path / "b"), passed=True, graphs=(ran((64, 2048)),))
+    with serving(str(path), "--no-page", "--max-batch", "100", *CPU) as served:
+        assert "up to 100 rows are run together, but the certificate speaks of at most 64; lower" in served.said
+        assert "inputs reproduced at batch sizes 1 and 100" in served.said
+    with serving(str(path), "--no-page", *CPU) as served:
+        assert "rows are run together" not in served.said
 
 
 def test_a_certificate_is_named(tmp_path: Path) -> None:
