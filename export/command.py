@@ -25,7 +25,9 @@ class Network:
     """Class or function that returns a torch.nn.Module: package.module:callable, or path/to/file.py:callable. Its code
     is run."""
 
-    factory_args: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...")] = ()
+    factory_args: Annotated[
+        tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...", help_behavior_hint="(default: none)")
+    ] = ()
     """What to call it with: numbers, True, False or text, such as classes=10 pretrained=False."""
 
     weights: Annotated[str | None, tyro.conf.arg(metavar="FILE|NAME")] = None
@@ -51,13 +53,13 @@ class Inputs:
     the transpose to channels first become part of the graph. features:float32[COLUMNS] takes a table. Any other dtype
     or shape, and every one of several inputs, is handed to forward as it is."""
 
-    columns: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME,...")] = ()
+    columns: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME,...", help_behavior_hint="")] = ()
     """Names of the table's columns, in order; x1, x2 and so on unless given."""
 
-    mean: Annotated[tuple[float, ...], tyro.conf.arg(metavar="N ...")] = ()
+    mean: Annotated[tuple[float, ...], tyro.conf.arg(metavar="N ...", help_behavior_hint="")] = ()
     """Subtracted: per channel, of pixel / 255, or per column. 0 unless given."""
 
-    std: Annotated[tuple[float, ...], tyro.conf.arg(metavar="N ...")] = ()
+    std: Annotated[tuple[float, ...], tyro.conf.arg(metavar="N ...", help_behavior_hint="")] = ()
     """Divided by: per channel or per column. 1 unless given."""
 
     resize: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
@@ -84,10 +86,10 @@ class Outputs:
     """It classifies and returns logits: names of the classes in order, one per line or as a JSON list. With one logit,
     two names: first what 0 means."""
 
-    targets: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME,...")] = ()
+    targets: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME,...", help_behavior_hint="(default: none)")] = ()
     """It predicts numbers, (batch, targets): what they are called."""
 
-    outputs: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME,...")] = ()
+    outputs: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME,...", help_behavior_hint="(default: none)")] = ()
     """It returns tensors that mean something else: what they are called."""
 
 

@@ -26,11 +26,15 @@ class CommandError(ValueError):
 class Serve:
     """Serve bundles: Open Inference Protocol v2 and images over HTTP, and a page."""
 
-    bundles: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="BUNDLE [BUNDLE ...]")]
+    bundles: Annotated[
+        tuple[Path, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="BUNDLE [BUNDLE ...]", help_behavior_hint="(required)"),
+    ]
     """Bundle directories, as `python -m export` makes them."""
-    host: str = "127.0.0.1"
+    host: Annotated[str, tyro.conf.arg(metavar="ADDRESS")] = "127.0.0.1"
     """Address to listen on; 0.0.0.0 for every network this machine is in."""
-    port: int = 8000
+    port: Annotated[int, tyro.conf.arg(metavar="N")] = 8000
     """Port to listen on; 0 takes a free one."""
     provider: Literal["auto", "cpu", "cuda"] = "auto"
     """Where graphs run; auto takes CUDA where an NVIDIA device is there. A fallback is never silent."""
@@ -40,11 +44,13 @@ class Serve:
     """Threads of one run on the CPU; all that this process may use, if not given."""
     max_batch: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Most rows of one run; 64 if not given, or as many as the certificate proves together where those are fewer."""
-    max_queue_rows: int = 1024
+    max_queue_rows: Annotated[int, tyro.conf.arg(metavar="N")] = 1024
     """Most rows that wait for one model, and most rows of one request."""
-    max_body_mib: int = 64
+    max_body_mib: Annotated[int, tyro.conf.arg(metavar="N")] = 64
     """Largest request body, MiB."""
-    allow_host: tuple[str, ...] = ()
+    allow_host: Annotated[
+        tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]", help_behavior_hint="(default: none)")
+    ] = ()
     """Further names under which a server on the loopback address may be called, such as a local proxy's."""
     page: bool = True
     """Serve the page at /."""

@@ -25,11 +25,11 @@ class Options:
     OUT.parts, and the same command goes on from there. Exit status: 0 done, 2 trouble, 130 interrupted.
     """
 
-    bundle: tyro.conf.Positional[Path]
+    bundle: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="BUNDLE")]
     """The bundle to predict with."""
-    source: tyro.conf.Positional[str]
+    source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
     """A folder, a pattern in quotes, a text file with one path per line, one image; or a table."""
-    out: Path
+    out: Annotated[Path, tyro.conf.arg(metavar="OUT")]
     """The table to write, .parquet or .csv; a file that is there is replaced once the new one is complete."""
     provider: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the graph runs."""

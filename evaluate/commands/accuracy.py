@@ -31,7 +31,7 @@ class Accuracy:
     data_root: Path = field(default_factory=default_data_root)
     """Where the recipe's data is (or DATA_ROOT)."""
     provider: Provider = "auto"
-    graph: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE [FILE ...]")] = ()
+    graph: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE [FILE ...]", help_behavior_hint="")] = ()
     """Files of the graphs to run, such as graph.onnx; all of them unless given. The eager module always runs."""
     batch_mean: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Also print the mean of the accuracies of batches of N, which the source notes report."""

@@ -25,7 +25,7 @@ class Alarms:
     Exit code 0: every float32 graph passes. 1: one does not. 2: trouble.
     """
 
-    recipes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]")] = ()
+    recipes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]", help_behavior_hint="")] = ()
     """Names from `python -m train list`; all of them unless given."""
     seeds: Annotated[int, tyro.conf.arg(metavar="N")] = 5
     """How many seeds, from 0 on."""

@@ -24,7 +24,9 @@ class Faults:
     Exit code 0: every fault that changes the function is caught, and no variant objected to. 1: otherwise. 2: trouble.
     """
 
-    names: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[SUBJECT ...]")] = ()
+    names: Annotated[
+        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[SUBJECT ...]", help_behavior_hint="")
+    ] = ()
     """What to plant faults in, such as cnn mlp transformer table digits. All of them unless given, and then also in a
     bundle that was trained and exported by the commands."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("faults")

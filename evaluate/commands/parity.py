@@ -36,7 +36,9 @@ class Parity:
     """Samples of your own instead: a folder of images, a .csv or .parquet with the columns, an .npz with the inputs."""
     samples: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Held-out samples at most. Default: 2048, with --quick 256, and fewer where a row costs much."""
-    runners: Annotated[tuple[str, ...], tyro.conf.arg(metavar="RUNNER [RUNNER ...]")] = ()
+    runners: Annotated[
+        tuple[str, ...], tyro.conf.arg(metavar="RUNNER [RUNNER ...]", help_behavior_hint="(default: all)")
+    ] = ()
     """Certify only these: onnx, torchscript, exported-program, onnx-fp16, onnx-int8, or files such as graph.onnx."""
     provider: Provider = "auto"
     threads: Annotated[int | None, tyro.conf.arg(metavar="N")] = None

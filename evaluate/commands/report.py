@@ -31,7 +31,10 @@ class Report:
     same. 2: trouble.
     """
 
-    bundles: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="BUNDLE [BUNDLE ...]")]
+    bundles: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]],
+        tyro.conf.arg(metavar="BUNDLE [BUNDLE ...]", help_behavior_hint="(required)"),
+    ]
     """Directories that `python -m export` wrote. The others are compared with the first."""
     html: Annotated[Path, tyro.conf.arg(metavar="FILE.html")]
     """Where the report is written, whole or not at all."""

@@ -20,7 +20,9 @@ class Zoo:
     Exit code 0: every architecture that was asked for passes. 1: one does not. 2: trouble.
     """
 
-    names: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[ARCHITECTURE ...]")] = ()
+    names: Annotated[
+        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[ARCHITECTURE ...]", help_behavior_hint="")
+    ] = ()
     """torchvision's names, such as resnet50 vit_b_16; all of them unless given."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("zoo")
     """Where a result per architecture stands; bundles are removed once they are judged."""

@@ -11,11 +11,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from serve import batch
 from serve.__main__ import main
 from serve.announce import describe
 from serve.bundle import CertificateHead, CertifiedGraph, CertifiedRows, encode_sealed, read_bundle
@@ -272,6 +274,7 @@ def test_help_is_light() -> None:
 import sys
 import time
 sys.argv = ["serve", "--help"]
+from serve import batch
 from serve.__main__ import main
 try:
     main()
@@ -280,6 +283,17 @@ except SystemExit as stop:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.cwd())
     assert done.stdout.endswith("0 set()\n")
+
+
+@pytest.mark.parametrize("command", [main, batch.main])
+def test_help_names_no_type_and_no_default_that_is_empty(
+    command: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        command(["--help"])
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "--provider" in said
+    assert not re.findall(r"\(default: \)|\{None\}|\b(?:INT|STR|FLOAT)\b", said)
 
 
 def test_a_half_sent_body_does_not_hold_up_the_stop(tiny_path: Path) -> None:

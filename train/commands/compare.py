@@ -38,7 +38,9 @@ class CompareCommand:
     Exit 0: compared; 2: trouble, in one sentence.
     """
 
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN RUN ...")]
+    runs: Annotated[
+        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN RUN ...", help_behavior_hint="(required)")
+    ]
     """Run directories, two at least."""
 
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("comparison.png")

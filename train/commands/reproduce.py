@@ -31,7 +31,7 @@ class ReproduceCommand:
     way and every figure is within what is stated for it; 1: one is not; 2: trouble, in one sentence.
     """
 
-    ids: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="ID ...")] = ()
+    ids: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="ID ...", help_behavior_hint="")] = ()
     """Names from `python -m train list`; unless given all but fashion-softmax-1000, which takes long."""
 
     data_root: Path = field(default_factory=default_data_root)
