@@ -15,6 +15,7 @@ from export.first_line import first_line
 from export.graph_job import GraphFile, GraphJob
 from export.quiet import quiet
 from export.source_lines import shorten_frames
+from export.stopped_at import stopped_at
 from serve.bundle import TensorSpec
 
 GRAPH = "graph.pt2"
@@ -78,7 +79,9 @@ def _capture(module: nn.Module, examples: tuple[Tensor, ...]) -> ExportedProgram
                 strict=False,
             )
     except Exception as error:  # it runs forward, which raises whatever it likes
+        place = stopped_at(module, error)
+        comma = "," if place.line else ""
         raise ExportError(
-            f"{type(module).__name__} cannot be captured by torch.export ({first_line(error)}); "
+            f"{place.part}{place.line}{comma} cannot be captured by torch.export ({first_line(error)}); "
             "look for branches or loops on data, int(x.shape[0]) or len(x) in forward"
         ) from error

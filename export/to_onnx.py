@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from export.errors import ExportError
 from export.first_line import first_line
 from export.graph_job import INLINE_BYTES, GraphFile, GraphJob
+from export.held_tensors import part_name
 from export.onnx_graph import GRAPH, encode_graph, onnx_files, write_graph
 from export.opset import check_same_opset, graph_opset
 from export.quiet import quiet
 from export.source_lines import shorten_frames
+from export.stopped_at import stopped_at
 from serve.bundle import TensorSpec
 
 _UNTRANSLATED = re.compile(r"when translating node .*target=torch\.ops\.(\w+\.\w+)")
@@ -142,18 +144,20 @@ def call_exporter(
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
         reason = first_line(error.__cause__ or error)
         unknown = _UNTRANSLATED.search(reason)
+        place = stopped_at(module, error)
         if unknown is not None:
             raise ExportError(
-                f"{type(module).__name__} calls {unknown[1]} in forward, which torch {torch.__version__} cannot write "
+                f"{place.part} calls {unknown[1]} in forward{place.line}, which torch {torch.__version__} cannot write "
                 "as ONNX; use other operations, or, where it makes a weight of others, compute that once with "
                 "torch.nn.utils.parametrize.remove_parametrizations"
             ) from error
+        comma = "," if place.line else ""
         raise ExportError(
-            f"{type(module).__name__} cannot be exported to ONNX ({reason}); "
+            f"{place.part}{place.line}{comma} cannot be exported to ONNX ({reason}); "
             "look for branches or loops on data in forward"
         ) from error
     if program is None:
-        raise ExportError(f"the ONNX exporter returned nothing for {type(module).__name__}")
+        raise ExportError(f"the ONNX exporter returned nothing for {part_name(module, '')}")
     return program
 
 
