@@ -153,6 +153,37 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeldWeights:
+    """The tensors that a graph of full precision holds beside those of the same name in the model.
+
+    Attributes:
+        graph: File name in the bundle.
+        tensors: Parameters and buffers of the model.
+        equal: Those that the graph holds bit for bit.
+        scaled: Those that are the model's times a factor of each output channel: batch normalisation behind them.
+        differing: Those that are neither, each in a sentence; any fails the graph. The rest goes by other names in the
+            graph: turned, joined or folded into others.
+    """
+
+    graph: str
+    tensors: int
+    equal: int
+    scaled: int
+    differing: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """How many of them are the model's own, for a person."""
+        parts = [f"{self.equal} of the model's {self.tensors} tensors stand in it bit for bit"]
+        if self.scaled:
+            parts.append(f"{self.scaled} scaled by the batch normalisation behind them")
+        other = self.tensors - self.equal - self.scaled - len(self.differing)
+        if other:
+            parts.append(f"{other} under other names or not at all")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GraphVerdict:
     """One graph on one provider.
 
@@ -228,7 +259,8 @@ class Certificate:
 
     ``passed`` speaks of all graphs that were judged; ``precisions`` of those of each precision, as a server runs one of
     them: they pass only if each of them was judged in the way that it is served. ``coarse`` lists where ONNX
-    Runtime rounds more coarsely than the rule allows, and the graph is right.
+    Runtime rounds more coarsely than the rule allows, and the graph is right. ``weights`` says of which graphs the
+    tensors are the model's own.
     """
 
     schema_version: int
@@ -242,6 +274,7 @@ class Certificate:
     checks: tuple[Check, ...]
     graphs: tuple[GraphVerdict, ...]
     coarse: tuple[Coarse, ...] = ()
+    weights: tuple[HeldWeights, ...] = ()
 
 
 def write_certificate(certificate: Certificate, directory: Path) -> Path:

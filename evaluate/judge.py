@@ -1,63 +1,36 @@
 """Judge every graph of a bundle against the eager module in float64, and say so in a certificate."""
 
 import math
-import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import onnx
-import onnxruntime  # type: ignore[import-untyped]
 import torch
 from torch import nn
 
-from evaluate.certificate import WORST_FIRST, Certificate, Check, GraphVerdict, Labelled, Mode, Setting, Standing
+from evaluate.certificate import Certificate, Check, GraphVerdict
+from evaluate.conclusion import conclude, labelled_of, setting_of
 from evaluate.contract import NO_RECIPE, golden_checks, label_check, structure_checks
 from evaluate.eager import Eager, eager_of
+from evaluate.held_weights import held_weights, with_weights
 from evaluate.independence import independence_check
 from evaluate.inputs import first_rows
 from evaluate.plan import Plan, plan_of
-from evaluate.reduced import MAX_DROP, REDUCED_RULE
+from evaluate.reduced import MAX_DROP
+from evaluate.request import Request
 from evaluate.runners import all_candidates
 from evaluate.source import HeldOut, all_held_out, dataset_of, golden_of, some_of
 from evaluate.torch_threads import torch_threads
-from evaluate.truth import Truth, fewest, truths_of
+from evaluate.truth import fewest, truths_of
 from evaluate.verdicts import RealSamples, judge_graph
 from evaluate.ways import Optimization, choose_graphs, graph_files, ways_of
 from evaluate.worst import SOUGHT, Seeker
 from export.factory import Factory
 from export.work import flops_per_row
-from serve.bundle import SCHEMA_VERSION, Bundle, Coarse, Manifest, Precision
-from serve.decisions import decide
-from serve.devices import Choice, usable_cpus
-from serve.parity import MAX_FACTOR, RMSE_FACTOR
+from serve.bundle import Bundle, Manifest
+from serve.devices import Choice
 from train.data_root import default_data_root
 from train.recipes.registry import find_recipe
-
-RULE = (
-    f"rmse(graph, reference) <= {RMSE_FACTOR:g} x max(rmse(eager, reference), 1 ulp) and "
-    f"max|graph - reference| <= {MAX_FACTOR:g} x max(max|eager - reference|, 1 ulp); reference is eager in float64"
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Request:
-    """What `certify` was asked for."""
-
-    data_root: Path
-    provider: Choice
-    samples: int | None
-    seed: int
-    mode: Mode
-    max_drop: float
-    factory: Factory | None
-    module: nn.Module | None
-    threads: int | None
-    optimization: Optimization | None
-    graphs: tuple[str, ...]
-    held_out: HeldOut | None
 
 
 def certify(
@@ -103,7 +76,7 @@ def certify(
     with torch_threads(threads):
         return _certify(
             bundle,
-            _Request(
+            Request(
                 data_root=data_root or default_data_root(),
                 provider=provider,
                 samples=samples,
@@ -121,16 +94,16 @@ def certify(
         )
 
 
-def _certify(bundle: Bundle, request: _Request, on_step: Callable[[str], None]) -> Certificate:
+def _certify(bundle: Bundle, request: Request, on_step: Callable[[str], None]) -> Certificate:
     manifest, seed = bundle.manifest, request.seed
     golden = golden_of(bundle)
     checks = _manifest_checks(manifest)
     if not all(check.passed for check in checks[1:]):
         nothing = HeldOut(inputs={}, targets=None, source="none; graphs are not judged while the manifest is wrong")
-        return _certificate(bundle, checks=checks, graphs=[], setting=_setting(bundle, request, nothing))
+        return conclude(bundle, checks=checks, graphs=[], setting=setting_of(bundle, request, nothing))
     on_step("building the eager module, in float32 and float64")
-    eager, weights = eager_of(bundle, factory=request.factory, module=request.module)
-    checks += weights
+    eager, found = eager_of(bundle, factory=request.factory, module=request.module)
+    checks += found
     known, reference = eager.run(golden.inputs), eager.run64(golden.inputs)
     checks += golden_checks(golden, eager=known, reference=reference, weaker=bool(eager.float32_operators))
     everything = request.held_out or all_held_out(bundle, golden, dataset_of(bundle, request.data_root))
@@ -154,6 +127,13 @@ def _certify(bundle: Bundle, request: _Request, on_step: Callable[[str], None]) 
         skipped += seeker.notes
     elif request.mode == "full":
         skipped += (f"{SOUGHT}: a row of this network costs too much to try hundreds of them",)
+    on_step("comparing the weights of the graphs with the module's")
+    weights = {
+        entry.path: held
+        for entry in graph_files(bundle)
+        if entry.path in request.graphs and entry.precision in {None, "float32"}
+        if (held := held_weights(bundle, entry, eager.module)) is not None
+    }
     float32_operators = eager.float32_operators
     del eager  # and with it two copies of the weights, before graphs bring theirs, unless a search needs it
     ways = ways_of(plan, optimization=request.optimization)
@@ -171,30 +151,16 @@ def _certify(bundle: Bundle, request: _Request, on_step: Callable[[str], None]) 
         own = truths if again or candidate.way.threads is None else fewest(truths)
         alike = [(g.graph, g.provider, g.optimized) for g in graphs]  # in other threads, a search would find the same
         sought = None if (candidate.graph, candidate.provider, candidate.optimized) in alike else seeker
-        graphs.append(judge_graph(candidate, own, task=manifest.task, samples=real, seeker=sought))
+        verdict = judge_graph(candidate, own, task=manifest.task, samples=real, seeker=sought)
+        graphs.append(with_weights(verdict, weights.get(candidate.graph)))
         del candidate  # so that no two graphs of a large network are held at once
     setting = replace(
-        _setting(bundle, request, held_out),
+        setting_of(bundle, request, held_out),
         skipped=skipped,
-        labelled=_labelled(held_out, truths[0]),
+        labelled=labelled_of(held_out, truths[0]),
         float32_operators=float32_operators,
     )
-    return _certificate(bundle, checks=checks, graphs=graphs, setting=setting)
-
-
-def _labelled(held_out: HeldOut, truth: Truth) -> Labelled | None:
-    """Count what eager PyTorch gets right of the samples whose class is known; mixtures have none."""
-    logits = truth.eager.get("logits")
-    if held_out.targets is None or logits is None or held_out.targets.dtype.kind not in "iu":
-        return None
-    targets = held_out.targets.astype(np.int64)
-    known = targets >= 0
-    if not known.any():
-        return None
-    right = decide(logits[: len(targets)].astype(np.float64)) == targets
-    return Labelled(
-        rows=int(known.sum()), right=int(right[known].sum()), commonest=int(np.bincount(targets[known]).max())
-    )
+    return conclude(bundle, checks=checks, graphs=graphs, setting=setting, weights=tuple(weights.values()))
 
 
 def _plan(manifest: Manifest, found: HeldOut, eager: Eager, *, samples: int | None, quick: bool) -> Plan:
@@ -215,74 +181,3 @@ def _manifest_checks(manifest: Manifest) -> tuple[Check, ...]:
         return (NO_RECIPE,)
     recipe = find_recipe(name)
     return (label_check(manifest.labels, recipe.labels), *structure_checks(manifest, recipe))
-
-
-def _certificate(
-    bundle: Bundle, *, checks: tuple[Check, ...], graphs: list[GraphVerdict], setting: Setting
-) -> Certificate:
-    sound = all(check.passed for check in checks)
-    precisions = _standings(bundle, graphs, sound=sound) if graphs else {}
-    return Certificate(
-        schema_version=SCHEMA_VERSION,
-        sha256="0" * 64,
-        bundle_sha256=bundle.manifest.sha256,
-        name=bundle.manifest.name,
-        passed=bool(graphs) and sound and all(graph.verdict == "pass" for graph in graphs),
-        precisions=precisions,
-        rule=RULE if {graph.precision for graph in graphs} <= {"float32"} else f"{RULE}; {REDUCED_RULE}",
-        setting=setting,
-        checks=checks,
-        graphs=tuple(graphs),
-        coarse=_coarse(graphs),
-    )
-
-
-def _coarse(graphs: list[GraphVerdict]) -> tuple[Coarse, ...]:
-    """Return what a server must know: how coarse its runtime is on inputs that were not sought for it."""
-    found: dict[tuple[str, str, str], float] = {}
-    for graph in graphs:
-        for comparison in graph.comparisons if graph.optimized and graph.verdict == "pass" else ():
-            if comparison.slack > 1 and comparison.input_set != SOUGHT:
-                key = (graph.graph, graph.provider, comparison.output)
-                found[key] = max(found.get(key, 1.0), comparison.slack)
-    return tuple(
-        Coarse(graph=graph, provider=provider, onnxruntime=onnxruntime.__version__, output=output, slack=slack)
-        for (graph, provider, output), slack in found.items()
-    )
-
-
-def _standings(bundle: Bundle, graphs: list[GraphVerdict], *, sound: bool) -> dict[Precision, Standing]:
-    """Return how each precision stands: by the worst of its graphs; not judged, where one was not as it is served."""
-    found: dict[Precision, Standing] = {}
-    for entry in graph_files(bundle):
-        precision = entry.precision or "float32"
-        own = [graph for graph in graphs if graph.graph == entry.path]
-        standings: list[Standing] = [graph.verdict if sound else "fail" for graph in own]
-        if not any(graph.optimized for graph in own):
-            standings.append("not judged")
-        found[precision] = min([*standings, found.get(precision, "pass")], key=WORST_FIRST.index)
-    return found
-
-
-def _setting(bundle: Bundle, request: _Request, held_out: HeldOut) -> Setting:
-    return Setting(
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        mode=request.mode,
-        held_out_rows=held_out.rows,
-        held_out_source=held_out.source,
-        seed=request.seed,
-        versions={
-            "python": platform.python_version(),
-            "torch": str(torch.__version__),
-            "onnx": onnx.__version__,
-            "onnxruntime": onnxruntime.__version__,
-            "numpy": np.__version__,
-        },
-        machine=f"{platform.system()} {platform.machine()}",
-        torch_threads=torch.get_num_threads(),
-        onnxruntime_threads=request.threads or usable_cpus(),
-        tf32=False,
-        held_out_sha256=held_out.sha256,
-        not_judged=tuple(entry.path for entry in graph_files(bundle) if entry.path not in request.graphs),
-        optimization=request.optimization,
-    )

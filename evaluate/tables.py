@@ -67,7 +67,7 @@ def print_certificate(certificate: Certificate, console: Console) -> None:
         )
         console.print(_table(groups, setting))
     for group in groups:
-        _print_summaries(group, setting, console)
+        _print_summaries(group, certificate, console)
     passed = certificate.passed
     reduced = sorted({graph.precision for graph in certificate.graphs} - {"float32"})
     judged = "every graph that was judged" if setting.not_judged else "every graph"
@@ -164,8 +164,9 @@ def _worst(verdicts: Collection[Verdict]) -> Verdict:
     return min(verdicts, key=list(_STYLE).index)
 
 
-def _print_summaries(group: list[GraphVerdict], setting: Setting, console: Console) -> None:
+def _print_summaries(group: list[GraphVerdict], certificate: Certificate, console: Console) -> None:
     """Print one line of a graph on a provider, or one of each way that does not pass."""
+    setting = certificate.setting
     where = f"{group[0].graph} on {short(group[0].provider)}"
     style = _STYLE[_worst({graph.verdict for graph in group})]
     wrong = [graph for graph in group if graph.verdict != "pass"]
@@ -178,6 +179,9 @@ def _print_summaries(group: list[GraphVerdict], setting: Setting, console: Conso
         console.print(f"{where}: [{style}]{escape(_summary(group[0]))}[/]")
     for note in dict.fromkeys(graph.note for graph in group if graph.note):
         console.print(f"  {note}", markup=False)
+    for held in certificate.weights:
+        if held.graph == group[0].graph:
+            console.print(f"  {held.sentence}", markup=False)
     searches = [graph.search for graph in group if graph.search is not None]
     if searches:
         search = max(searches, key=lambda one: (one.graph_after is None, one.graph_after or 0.0))

@@ -83,7 +83,7 @@ def loose_tensors(module: nn.Module) -> tuple[str, ...]:
         for attribute, value in vars(part).items():
             if attribute in {"_parameters", "_buffers", "_modules"} | made:
                 continue
-            name = _WRAPPERS.sub("", f"{owner}.{attribute}".lstrip("."))
+            name = bare_name(f"{owner}.{attribute}".lstrip("."))
             for item in _items(value):
                 if id(item) in known:
                     continue
@@ -104,12 +104,17 @@ def loose_tensors(module: nn.Module) -> tuple[str, ...]:
 
 def part_name(module: nn.Module, name: str) -> str:
     """Return what people call a part of a module: its name within their network, or the network's class."""
-    return _WRAPPERS.sub("", name) or _kind(module)
+    return bare_name(name) or _kind(module)
+
+
+def bare_name(name: str) -> str:
+    """Return what people call a tensor: its name within their network."""
+    return _WRAPPERS.sub("", name)
 
 
 def some(names: Iterable[str]) -> str:
     """Return the first few names, as the network knows them, and how many more there are."""
-    return some_names([_WRAPPERS.sub("", name) for name in names], most=_SHOWN)
+    return some_names([bare_name(name) for name in names], most=_SHOWN)
 
 
 def _check_finite(module: nn.Module) -> None:

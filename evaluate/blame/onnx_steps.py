@@ -1,7 +1,6 @@
 """An ONNX graph as steps, with every value of it from one session."""
 
 import ast
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from onnx import numpy_helper
 
 from evaluate.blame.from_program import source_of
 from evaluate.blame.steps import Step
+from evaluate.initializers import initializers
 from export.first_line import last_line
 from serve.bundle import BundleError
 from serve.onnx_runner import ORT_ERRORS, open_session
@@ -130,17 +130,7 @@ def _names(text: str) -> list[str]:
 
 def weights_of(model: onnx.ModelProto, files: Mapping[str, bytes]) -> dict[str, NDArray[Any]]:
     """Return the initializers of a graph by name; those in files beside it are read from `files`."""
-    found = {}
-    for tensor in model.graph.initializer:
-        if tensor.data_location != onnx.TensorProto.EXTERNAL:
-            found[tensor.name] = numpy_helper.to_array(tensor)
-            continue
-        where = {entry.key: entry.value for entry in tensor.external_data}
-        content = files.get(where.get("location", ""))
-        if content is not None:
-            dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
-            values = np.frombuffer(content, dtype, count=math.prod(tensor.dims), offset=int(where.get("offset", 0)))
-            found[tensor.name] = values.reshape(tuple(tensor.dims))
+    found = dict(initializers(model, files))
     for node in model.graph.node:
         if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
             found[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)

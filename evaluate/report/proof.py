@@ -68,6 +68,7 @@ class Proof:
     reduced: tuple[OutputError, ...]
     rows: tuple[ProofRow, ...]
     sought: str | None
+    weights: str | None
 
 
 def proofs_of(certificate: Certificate) -> tuple[Proof, ...]:
@@ -95,6 +96,7 @@ def _proof(group: list[GraphVerdict], certificate: Certificate) -> Proof:
         reduced=next((verdict.reduced.outputs for verdict in group if verdict.reduced), ()),
         rows=tuple(_row(comparisons) for comparisons in sets.values()),
         sought=next((_sought(verdict.search) for verdict in group if verdict.search), None),
+        weights=next((held.sentence for held in certificate.weights if held.graph == first.graph), None),
     )
 
 

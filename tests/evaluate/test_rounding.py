@@ -15,12 +15,13 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from evaluate.certificate import GraphVerdict
+from evaluate.compare_outputs import compare_outputs
 from evaluate.inputs import whole
 from evaluate.reference_graph import DoubleRunner, ReferenceRunner, ReferenceRunners
 from evaluate.rounding import excuse
 from evaluate.runners import Candidate
 from evaluate.truth import Truth
-from evaluate.verdicts import compare_outputs, judge_graph
+from evaluate.verdicts import judge_graph
 from serve.bundle import TensorSpec
 from serve.onnx_runner import OnnxRunner
 from serve.parity import COARSEST

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from evaluate.ascent import walk
 from evaluate.certificate import Certificate, Search
+from evaluate.compare_outputs import compare_outputs
 from evaluate.domain import Range, change, domain_of
 from evaluate.eager import Eager
 from evaluate.faults.graphs import GraphMaker, module_candidate, onnx_candidate
@@ -30,7 +31,7 @@ from evaluate.plan import plan_of
 from evaluate.source import dataset_of
 from evaluate.trouble import ParityError
 from evaluate.truth import Truth, _truth
-from evaluate.verdicts import compare_outputs, judge_graph
+from evaluate.verdicts import judge_graph
 from evaluate.worst import CLIMBERS, SOUGHT, Outputs, Seeker
 from export.deployable import to_float64
 from export.module_runner import ModuleRunner, run_batches
