@@ -70,7 +70,7 @@ def run_job(
             certificate that says parity failed, unless `allow_failed`; or the key's owner did not sign it.
         ProviderError, SigningError: the provider, or the public key, is not usable here.
         SourceError: the source names no files.
-        OutputError: the table cannot be written, or an option is out of range.
+        OutputError: the table cannot be written, another job is writing it, or an option is out of range.
     """
     if batch_size < 1 or (workers is not None and workers < 1):
         raise OutputError(f"--batch-size is {batch_size} and --workers {workers}, but both must be at least 1")
@@ -97,17 +97,19 @@ def run_job(
             provider=classifier.provider,
             precision=classifier.precision,
         )
-        parts = Parts(out, schema=schema_of(labels, job), labels=labels)
-        done, replaced = parts.open(job)
-        if replaced:
-            progress.say(f"{parts.folder} was of another job (bundle, files or provider changed), so it starts anew")
-        elif done:
-            progress.say(f"going on after {done:,} files that an earlier run finished")
-        started = time.perf_counter()
-        progress.start(len(files), done=done)
-        found = predict_files(classifier, files[done:], batch_size=batch_size, workers=workers or _workers())
-        _keep(parts, files, found, done=done, progress=progress)
-        written = parts.merge(len(files))
+        with Parts(out, schema=schema_of(labels, job), labels=labels) as parts:
+            done, replaced = parts.open(job)
+            if replaced:
+                progress.say(
+                    f"{parts.folder} was of another job (bundle, files or provider changed), so it starts anew"
+                )
+            elif done:
+                progress.say(f"going on after {done:,} files that an earlier run finished")
+            started = time.perf_counter()
+            progress.start(len(files), done=done)
+            found = predict_files(classifier, files[done:], batch_size=batch_size, workers=workers or _workers())
+            _keep(parts, files, found, done=done, progress=progress)
+            written = parts.merge(len(files))
     duration_s = time.perf_counter() - started
     return Report(
         out=str(out),

@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet
 
+from serve.batch_folder import take_folder
 from serve.batch_output import OutputError, open_writer, put
 from serve.batch_rows import Row
 from serve.batch_source import shown
@@ -77,7 +79,7 @@ def schema_of(labels: Sequence[str], job: Job) -> pa.Schema:
 
 
 class Parts:
-    """The pieces of one job, in the folder ``OUT.parts`` beside its output.
+    """The pieces of one job, in the folder ``OUT.parts`` beside its output, which is locked while it is open.
 
     Args:
         out: The output.
@@ -90,6 +92,15 @@ class Parts:
         self.folder = out.with_name(out.name + ".parts")
         self.schema = schema
         self.labels = tuple(labels)
+        self._lock: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def open(self, job: Job) -> tuple[int, bool]:
         """Start the job, or go on with it.
@@ -98,19 +109,20 @@ class Parts:
             How many rows are finished, and whether pieces of another job had to be removed.
 
         Raises:
-            OutputError: the folder is there, but holds no job.
+            OutputError: another job works there, or the folder is there, but holds no job.
         """
+        self._lock = take_folder(self.folder, self.out)
         document = msgspec.json.encode(job)
         record = self.folder / _JOB
-        if self.folder.exists() and not record.is_file() and any(self.folder.iterdir()):
+        unwritten = record.with_suffix(".tmp")  # all that a job leaves that is killed as it starts
+        if not record.is_file() and any(path != unwritten for path in self.folder.iterdir()):
             raise OutputError(
                 f"{self.folder} is in the way: it holds no unfinished job; move it, or choose another --out"
             )
         same = record.is_file() and record.read_bytes() == document
         replaced = record.is_file() and not same
         if not same:
-            self.remove()
-            self.folder.mkdir()
+            self._clear()
             _write_whole(record, document)
         return sum(rows for _, rows in self._finished()), replaced
 
@@ -159,16 +171,18 @@ class Parts:
 
     def remove(self) -> None:
         """Remove the pieces, and the folder where nothing else is in it."""
-        if not self.folder.exists():
-            return
-        for path in self.folder.iterdir():
-            if path.name == _JOB or _PART.fullmatch(path.name) or path.suffix == ".tmp":
-                path.unlink()
+        self._clear()
+        self.folder.rmdir()
+
+    def _clear(self) -> None:
+        """Remove the pieces, and last what says whose they are: a kill in between leaves a job to go on with."""
+        ours = [path for path in self.folder.iterdir() if _PART.fullmatch(path.name) or path.suffix == ".tmp"]
+        for path in [*ours, self.folder / _JOB]:
+            path.unlink(missing_ok=True)
         if any(self.folder.iterdir()):
             raise OutputError(
                 f"{self.folder} holds files that are not ours; move them, then run the same command again"
             )
-        self.folder.rmdir()
 
     def _finished(self) -> Iterator[tuple[Path, int]]:
         """Yield the pieces with their numbers of rows, as far as they follow each other and can be read."""

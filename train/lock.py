@@ -1,12 +1,14 @@
 """The lock on a folder in which a process works, by which others know that it still lives."""
 
-import os
-import sys
 from pathlib import Path
+
+import serve.lock
 
 
 def lock_folder(folder: Path, *, wait: bool = False) -> int | None:
     """Lock a folder until the descriptor is closed or its process ends; None where another has it, or nobody can.
+
+    Where nobody can, leftovers stay.
 
     Args:
         folder: A folder, and no link to one.
@@ -15,17 +17,7 @@ def lock_folder(folder: Path, *, wait: bool = False) -> int | None:
     Raises:
         OSError: it is no folder, or may not be opened.
     """
-    if sys.platform == "win32":  # has other locks; there leftovers stay
-        return None
-    import fcntl
-
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:  # another holds it, or the file system has no locks
-        os.close(descriptor)
+        return serve.lock.lock_folder(folder, wait=wait)
+    except BlockingIOError:
         return None
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
