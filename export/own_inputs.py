@@ -1,20 +1,20 @@
 """What a network of one's own takes, as ``NAME:DTYPE[dims]``: an image, a table, or tensors as they are."""
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import Literal
 
 from export.deployable import MAX_INPUTS
 from export.errors import ExportError
+from export.input_text import parse_input
 from export.own_names import refuse_unreadable
-from serve.bundle import DType, Feature, ImagePreprocessing, TensorSpec
+from serve.bundle import Feature, ImagePreprocessing, TensorSpec
 
 Interpolation = Literal["bilinear", "bicubic"]
-_TEXT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*):([a-z]+[0-9]+)\[([^\]]*)\]")
 _IMAGE_RANK = 3
 _COLORS: dict[int, Literal["L", "RGB"]] = {1: "L", 3: "RGB"}
+_MOST_COLUMNS = 10**6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,33 +73,17 @@ def read_inputs(settings: InputSettings) -> OwnInputs:
     shape = specs[0].shape[1:]
     if len(specs) == 1 and specs[0].dtype == "uint8" and len(shape) == _IMAGE_RANK and shape[-1] in _COLORS:
         return _image(specs[0], settings)
+    if len(specs) == 1 and (specs[0].name, specs[0].dtype) == ("image", "uint8"):
+        raise ExportError(
+            f"--input is {texts[0]!r}, but an image is [height,width,3], or [height,width,1] where it is grey, without "
+            "the batch; give image:uint8[224,224,3], say, or another name than image to a tensor that is handed to "
+            "forward as it is"
+        )
     _refuse(settings, ("resize", "crop", "interpolation"), "an image such as image:uint8[224,224,3]", texts)
     if len(specs) == 1 and specs[0].dtype == "float32" and len(shape) == 1:
         return _table(specs[0], settings)
     _refuse(settings, ("columns", "mean", "std"), "a single image or table, and tensors are taken as they are", texts)
     return OwnInputs(specs=specs)
-
-
-def parse_input(text: str) -> TensorSpec:
-    """Read one ``NAME:DTYPE[dims]``; the batch comes before the dims by itself.
-
-    Raises:
-        ExportError: it is none.
-    """
-    match = _TEXT.fullmatch(text.replace(" ", ""))
-    expected = "NAME:DTYPE[dims] was expected, without the batch, such as image:uint8[224,224,3]"
-    if match is None:
-        raise ExportError(f"--input is {text!r}, but {expected}")
-    name, dtype, dims = match.groups()
-    if dtype not in get_args(DType):
-        raise ExportError(f"--input {name} has dtype {dtype}, but one of {', '.join(get_args(DType))} was expected")
-    sizes = [size for size in dims.split(",") if size]
-    if not all(size.isascii() and size.isdigit() and int(size) > 0 for size in sizes):
-        raise ExportError(
-            f"--input {name} has dims [{dims}], but whole numbers above 0 were expected; only the batch may vary, "
-            "and it is left out"
-        )
-    return TensorSpec(name=name, dtype=cast("DType", dtype), shape=("batch", *map(int, sizes)))
 
 
 def _image(spec: TensorSpec, settings: InputSettings) -> OwnInputs:
@@ -129,6 +113,11 @@ def _image(spec: TensorSpec, settings: InputSettings) -> OwnInputs:
 
 def _table(spec: TensorSpec, settings: InputSettings) -> OwnInputs:
     width = int(spec.shape[1])
+    if width > _MOST_COLUMNS:
+        raise ExportError(
+            f"--input {spec.name} has {width:,} columns, but a table has at most {_MOST_COLUMNS:,}; give "
+            f"{spec.name}:float32[1,{width}] for a tensor that is handed to forward as it is"
+        )
     columns = settings.columns or tuple(f"x{index}" for index in range(1, width + 1))
     if len(columns) != width:
         raise ExportError(

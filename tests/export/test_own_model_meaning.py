@@ -13,7 +13,8 @@ from torch import Tensor, nn
 import export
 from export.errors import ExportError
 from export.from_factory import draft_of_factory
-from export.own_inputs import InputSettings, OwnInputs, parse_input, read_inputs
+from export.input_text import parse_input
+from export.own_inputs import InputSettings, OwnInputs, read_inputs
 from export.own_model import read_labels
 from export.own_outputs import OutputSettings, read_outputs
 from export.samples import read_samples
