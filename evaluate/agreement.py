@@ -18,12 +18,43 @@ def earlier_certificate(bundle: Bundle) -> Certificate | None:
         return None
 
 
+def still_says_more(earlier: Certificate, now: Certificate) -> bool:
+    """Return whether an earlier certificate of one bundle should stay in it, as a later one agrees but tried less.
+
+    It does where versions and verdicts are the same, and of these the later one has less and none more: inputs, as a
+    quick one has fewer sets of them, samples from the same source, and graphs, providers, levels and threads.
+    """
+    if earlier.setting.versions != now.setting.versions or _differences(earlier, now):
+        return False
+    if earlier.setting.held_out_sha256 != now.setting.held_out_sha256:
+        return False
+    then, here = _ways(earlier), _ways(now)
+    full, full_now = earlier.setting.mode == "full", now.setting.mode == "full"
+    rows, rows_now = earlier.setting.held_out_rows, now.setting.held_out_rows
+    no_more = here <= then and full_now <= full and rows_now <= rows
+    return no_more and (here, full_now, rows_now) != (then, full, rows)
+
+
 def sentences(earlier: Certificate, now: Certificate) -> tuple[str, ...]:
     """Say whether two certificates of one bundle agree, and how each was made.
 
     They agree where every graph on every provider that both judged has the same verdict, the worst of the ways it was
     run in, its rounding was excused alike, to a factor of two, and the same checks hold.
     """
+    unlike = _differences(earlier, now)
+    then = _verdicts(earlier)
+    both = [key for key in _verdicts(now) if key in then]
+    settings = (f"  before  {_described(earlier.setting)}", f"  now     {_described(now.setting)}")
+    if unlike:
+        return ("differs from the certificate that was here:", *(f"  {what}" for what in unlike), *settings)
+    if not both:
+        return ("has no graph in common with the certificate that was here", *settings)
+    judged = ", ".join(dict.fromkeys(graph for graph, _ in both))
+    return (f"agrees with the certificate that was here on {judged}", *settings)
+
+
+def _differences(earlier: Certificate, now: Certificate) -> list[str]:
+    """Say in what two certificates differ, of the graphs that both judged and the checks that both made."""
     then, here = _verdicts(earlier), _verdicts(now)
     slacks, slacks_now = _slacks(earlier), _slacks(now)
     both = [key for key in here if key in then]
@@ -43,13 +74,12 @@ def sentences(earlier: Certificate, now: Certificate) -> tuple[str, ...]:
         for check in now.checks
         if holds.get(check.name, check.passed) != check.passed
     ]
-    settings = (f"  before  {_described(earlier.setting)}", f"  now     {_described(now.setting)}")
-    if unlike:
-        return ("differs from the certificate that was here:", *(f"  {what}" for what in unlike), *settings)
-    if not both:
-        return ("has no graph in common with the certificate that was here", *settings)
-    judged = ", ".join(dict.fromkeys(graph for graph, _ in both))
-    return (f"agrees with the certificate that was here on {judged}", *settings)
+    return unlike
+
+
+def _ways(certificate: Certificate) -> set[tuple[str, str, bool, int | None]]:
+    """Return what was run: each graph, on which provider, rewritten or not, on how many threads."""
+    return {(graph.graph, graph.provider, graph.optimized, graph.threads) for graph in certificate.graphs}
 
 
 def _verdicts(certificate: Certificate) -> dict[tuple[str, str], GraphVerdict]:

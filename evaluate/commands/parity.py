@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from evaluate.commands.options import BundlePath
+from evaluate.commands.options import ALL, BundlePath, check_threads, chosen
 from evaluate.commands.shared_options import FactoryName, JsonFile, Key, Provider, Trust
 from evaluate.commands.targets import TargetError, check_file
 from evaluate.commands.written import report
@@ -38,7 +38,7 @@ class Parity:
     """Held-out samples at most. Default: 2048, with --quick 256, and fewer where a row costs much."""
     runners: Annotated[
         tuple[str, ...], tyro.conf.arg(metavar="RUNNER [RUNNER ...]", help_behavior_hint="(default: all)")
-    ] = ()
+    ] = ALL
     """Certify only these: onnx, torchscript, exported-program, onnx-fp16, onnx-int8, or files such as graph.onnx."""
     provider: Provider = "auto"
     threads: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
@@ -58,7 +58,7 @@ class Parity:
     junit: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Also write the verdicts as JUnit XML, which systems of continuous integration show, to this file."""
     certificate: bool = True
-    """Write certificate.json into the bundle."""
+    """Write certificate.json into the bundle, unless the one that is there agrees and rests on more."""
 
 
 def run_parity(command: Parity) -> int:
@@ -75,11 +75,12 @@ def run_parity(command: Parity) -> int:
 
     started = time.perf_counter()
     with Status("loading torch", console=Console(stderr=True)) as status:
-        from evaluate.agreement import earlier_certificate, sentences
+        from evaluate.agreement import earlier_certificate, sentences, still_says_more
         from evaluate.judge import certify
         from evaluate.source import held_out_of
         from evaluate.tables import print_certificate
         from export.factory import load_factory
+        from serve.bundle import CERTIFICATE
 
         bundle = _read(command)
         earlier = earlier_certificate(bundle)
@@ -94,18 +95,21 @@ def run_parity(command: Parity) -> int:
             factory=None if command.factory is None else load_factory(command.factory),
             threads=command.threads,
             optimization=None if command.optimization == "auto" else command.optimization,
-            runners=command.runners,
+            runners=chosen("--runners", command.runners, "onnx"),
             held_out=None if command.data is None else held_out_of(command.data, bundle.manifest),
             on_step=status.update,
         )
     with ExitStack() as others:  # none of the three takes the others down
         others.callback(_write_junit, certificate, command.junit)
         others.callback(report, certificate, print_certificate, command.json)
-        path = _write(certificate, command) if command.certificate else None
+        kept = earlier is not None and still_says_more(earlier, certificate)
+        path = _write(certificate, command) if command.certificate and not kept else None
     for sentence in sentences(earlier, certificate) if earlier is not None else ():
         print(sentence, file=sys.stderr)
     if path is not None:
         print(f"certificate {path}, made in {time.perf_counter() - started:.1f} s", file=sys.stderr)
+    elif kept and command.certificate:
+        print(f"{command.bundle / CERTIFICATE} is kept, as it rests on more than this one", file=sys.stderr)
     return 0 if certificate.passed else 1
 
 
@@ -115,8 +119,8 @@ def _check(command: Parity) -> None:
     check_file("--junit", command.junit)
     if command.samples is not None and command.samples < 1:
         raise ParityError(f"--samples is {command.samples}, but at least 1 is needed to prove anything")
-    if command.threads is not None and command.threads < 1:
-        raise ParityError(f"--threads is {command.threads}, but at least 1 computes; leave it out for all there are")
+    check_threads(command.threads)
+    chosen("--runners", command.runners, "onnx")
     if command.seed < 0:
         raise ParityError(f"--seed is {command.seed}, but seeds are 0 or greater; leave it out")
     if not 0 <= command.max_drop <= 100:
@@ -129,11 +133,11 @@ def _read(command: Parity) -> "Bundle":
     from evaluate.ways import choose_graphs
 
     bundle = read_trusted(
-        command.bundle, trust=command.trust or bool(command.runners), public_key=command.require_signature
+        command.bundle, trust=command.trust or command.runners != ALL, public_key=command.require_signature
     )
     program = bundle.entry("exported-program")
-    chosen = choose_graphs(bundle, command.runners)
-    if program is not None and program.path in chosen and command.require_signature is None and not command.trust:
+    graphs = choose_graphs(bundle, chosen("--runners", command.runners, "onnx"))
+    if program is not None and program.path in graphs and command.require_signature is None and not command.trust:
         refuse_programs(bundle)
     return bundle
 

@@ -24,6 +24,7 @@ from evaluate.ways import RUNNERS, Way, ways_of
 from export.factory import load_factory
 from serve.announce import read_certified
 from serve.bundle import CERTIFICATE, read_bundle
+from serve.devices import usable_cpus
 
 Evaluate = Callable[..., tuple[int, str, str]]
 ROOT = "RootOfSignal"
@@ -273,6 +274,18 @@ def test_a_strangers_program_needs_no_trust_where_it_is_not_judged(
             "--threads is 0, but at least 1 computes; leave it out for all there are",
             id="threads",
         ),
+        pytest.param(
+            ("--threads", "99999"),
+            f"--threads is 99999, but this machine has {usable_cpus()} CPUs, and more threads only wait for each "
+            f"other; give {usable_cpus()}, or leave it out for all there are",
+            id="too many threads",
+            marks=pytest.mark.skipif(usable_cpus() == 1, reason="then it is one CPU"),
+        ),
+        pytest.param(
+            ("--runners",),
+            "--runners is given without a name, but at least one was expected; give onnx, say, or leave it out for all",
+            id="no runner",
+        ),
         pytest.param(("--seed", "-1"), "--seed is -1, but seeds are 0 or greater; leave it out", id="seed"),
         pytest.param(
             ("--max-drop", "101"), "--max-drop is 101, but points of a per cent lie in 0 to 100", id="max drop"
@@ -377,3 +390,34 @@ def test_where_there_is_no_reference_for_some_a_wrong_graph_still_fails(
     code, out, _ = evaluate("parity", str(bundle), *of_signal(tmp_path, size))
     assert code == 1
     assert "parity fails: this bundle is not the model that was trained" in out
+
+
+def test_certificate_that_rests_on_more_is_kept(digits_bundle: Path, evaluate: Evaluate, tmp_path: Path) -> None:
+    bundle = copy_bundle(digits_bundle, tmp_path / "bundle")
+    assert evaluate("parity", str(bundle))[0] == 0
+    kept = (bundle / CERTIFICATE).read_bytes()
+    for lesser in (
+        ("--quick",),
+        ("--runners", "onnx"),
+        ("--samples", "100"),
+        ("--threads", "1", "--optimization", "all"),
+    ):
+        code, _, err = evaluate("parity", str(bundle), *lesser)
+        assert code == 0
+        assert f"{bundle / CERTIFICATE} is kept, as it rests on more than this one\n" in err
+        assert (bundle / CERTIFICATE).read_bytes() == kept
+    assert "is kept" not in evaluate("parity", str(bundle), "--seed", "1")[2]
+    assert (bundle / CERTIFICATE).read_bytes() != kept
+
+
+def test_certificate_that_rests_on_more_falls_for_one_that_differs(
+    digits_bundle: Path, evaluate: Evaluate, tmp_path: Path
+) -> None:
+    bundle = copy_bundle(digits_bundle, tmp_path / "bundle")
+    assert evaluate("parity", str(bundle))[0] == 0
+    full = certificate_of(bundle)
+    fail = replace(full.graphs[0], verdict="fail", reason="it was wrong")
+    write_certificate(replace(full, sha256="0" * 64, graphs=(fail, *full.graphs[1:])), bundle)
+    err = evaluate("parity", str(bundle), "--quick")[2]
+    assert "is kept" not in err
+    assert certificate_of(bundle).setting.mode == "quick"
