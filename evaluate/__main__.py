@@ -11,6 +11,7 @@ from evaluate.commands.alarms import Alarms, run_alarms
 from evaluate.commands.bench import Bench, run_bench
 from evaluate.commands.blame import BlameGraph, run_blame
 from evaluate.commands.faults import Faults, run_faults
+from evaluate.commands.options import OptionError
 from evaluate.commands.parity import Parity, run_parity
 from evaluate.commands.report import Report, run_report
 from evaluate.commands.targets import TargetError
@@ -87,6 +88,7 @@ def main(args: list[str] | None = None) -> int:
         CommandError,
         DataError,
         ExportError,
+        OptionError,
         OSError,
         ParityError,
         ProviderError,

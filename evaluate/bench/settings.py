@@ -9,7 +9,6 @@ BATCH_SIZES = (1, 8, 64, 256)
 ROUNDS = 15
 SECONDS = 1.0
 LATENCY_MS = 15.0
-_MOST_THREADS = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +43,10 @@ class Settings:
         if not self.batch_sizes or min(self.batch_sizes) < 1:
             found = " ".join(map(str, self.batch_sizes)) or "empty"
             raise BenchError(f"--batch-sizes is {found}, but numbers of rows from 1 on were expected; give 1 8 64, say")
-        if self.threads is not None and not 1 <= self.threads <= _MOST_THREADS:
+        if self.threads is not None and not 1 <= self.threads <= usable_cpus():
             raise BenchError(
-                f"--threads is {self.threads}, but 1 to {_MOST_THREADS} were expected, or auto; this machine has "
-                f"{usable_cpus()} CPUs"
+                f"--threads is {self.threads}, but 1 to {usable_cpus()} were expected, as many as this machine "
+                "has CPUs, or auto; leave it out"
             )
         for option, value in (
             ("--seconds", self.seconds),

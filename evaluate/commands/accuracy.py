@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from evaluate.commands.options import BundlePath
+from evaluate.commands.options import ALL, BundlePath, chosen
 from evaluate.commands.shared_options import FactoryName, JsonFile, Key, Provider, Trust
 from evaluate.commands.targets import check_file
 from evaluate.commands.written import report
@@ -31,7 +31,7 @@ class Accuracy:
     data_root: Path = field(default_factory=default_data_root)
     """Where the recipe's data is (or DATA_ROOT)."""
     provider: Provider = "auto"
-    graph: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE [FILE ...]", help_behavior_hint="")] = ()
+    graph: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE [FILE ...]", help_behavior_hint="")] = ALL
     """Files of the graphs to run, such as graph.onnx; all of them unless given. The eager module always runs."""
     batch_mean: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Also print the mean of the accuracies of batches of N, which the source notes report."""
@@ -68,13 +68,18 @@ def run_accuracy(command: Accuracy) -> int:
         from evaluate.accuracy.run import check_request, run_samples
         from export.factory import load_factory
 
-        check_request(bundle, graphs=command.graph, batch_size=command.batch_mean, robustness=command.robustness)
+        check_request(
+            bundle,
+            graphs=chosen("--graph", command.graph, "graph.onnx"),
+            batch_size=command.batch_mean,
+            robustness=command.robustness,
+        )
         outcomes = run_samples(
             bundle,
             data_root=command.data_root,
             samples=command.samples,
             provider=command.provider,
-            graphs=command.graph,
+            graphs=chosen("--graph", command.graph, "graph.onnx"),
             factory=None if command.factory is None else load_factory(command.factory),
             on_step=status.update,
         )
@@ -104,6 +109,7 @@ def _check(command: Accuracy) -> None:
     from evaluate.accuracy.trouble import AccuracyError
 
     check_file("--json", command.json)
+    chosen("--graph", command.graph, "graph.onnx")
     if command.resamples < _LEAST_RESAMPLES:
         raise AccuracyError(
             f"--resamples is {command.resamples}, but an interval needs at least {_LEAST_RESAMPLES}; leave it out"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from evaluate.commands.long_work import progress_on
+from evaluate.commands.options import ALL, chosen
 from evaluate.commands.written import write_json
 from export.command import Format
 from train.data_root import default_data_root
@@ -25,7 +26,7 @@ class Alarms:
     Exit code 0: every float32 graph passes. 1: one does not. 2: trouble.
     """
 
-    recipes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]", help_behavior_hint="")] = ()
+    recipes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]", help_behavior_hint="")] = ALL
     """Names from `python -m train list`; all of them unless given."""
     seeds: Annotated[int, tyro.conf.arg(metavar="N")] = 5
     """How many seeds, from 0 on."""
@@ -55,6 +56,7 @@ def run_alarms(command: Alarms) -> int:
     from train.commands.reproduce import choose_recipes
     from train.recipes.registry import RECIPES
 
+    recipes = chosen("--recipes", command.recipes, "digits")
     if command.seeds < 1:
         raise AlarmsError(f"--seeds is {command.seeds}, but at least 1 is needed to train anything")
     if "onnx" not in command.formats:
@@ -76,7 +78,7 @@ def run_alarms(command: Alarms) -> int:
             console.print(_line(result, kept=kept), soft_wrap=True, markup=False, highlight=False)
 
         found = examine_all(
-            choose_recipes(command.recipes or tuple(RECIPES)),
+            choose_recipes(recipes or tuple(RECIPES)),
             command.seeds,
             command.out,
             data_root=command.data_root,

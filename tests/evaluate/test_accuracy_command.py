@@ -273,6 +273,11 @@ def test_what_does_not_fit_the_task_is_refused(
     ("options", "sentence"),
     [
         (
+            ("--graph",),
+            "--graph is given without a name, but at least one was expected; give graph.onnx, say, or leave it out for "
+            "all",
+        ),
+        (
             ("--graph", "graph.int8.onnx"),
             "--graph is graph.int8.onnx, but digits has graph.onnx, graph.torchscript.pt; give one of these, or eager",
         ),
@@ -280,7 +285,7 @@ def test_what_does_not_fit_the_task_is_refused(
         (("--seed=-1",), "--seed is -1, but seeds are 0 or greater; leave it out"),
         (("--batch-mean", "0"), "--batch-mean is 0, but batches have at least 1 sample; give 32"),
     ],
-    ids=["graph", "resamples", "seed", "batch"],
+    ids=["no graph", "graph", "resamples", "seed", "batch"],
 )
 def test_options_that_make_no_sense_are_trouble(
     options: tuple[str, ...], sentence: str, digits_bundle: Path, evaluate: Evaluate

@@ -263,3 +263,8 @@ def test_a_place_that_cannot_be_written_to_is_trouble(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(AlarmsError, match=r"cannot be made \(.*\), but results stand there; give --out"):
         run.examine_all((RECIPES["linreg"],), 1, tmp_path / "file", data_root=tmp_path, settings=SETTINGS)
+
+
+def test_recipes_without_a_name_are_trouble(evaluate: Evaluate) -> None:
+    told = "--recipes is given without a name, but at least one was expected; give digits, say, or leave it out for all"
+    assert evaluate("alarms", "--recipes") == (2, "", f"error: {told}\n")

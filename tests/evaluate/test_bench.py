@@ -13,6 +13,7 @@ from evaluate.bench.result import BenchError
 from evaluate.bench.run import Measurement
 from evaluate.bench.settings import Settings
 from serve.bundle import read_bundle
+from serve.devices import usable_cpus
 
 Evaluate = Callable[..., tuple[int, str, str]]
 FACTORY = f"{NETWORKS}:TwoInputs"
@@ -56,7 +57,11 @@ def test_json_alone_goes_to_stdout(digits_bundle: Path, evaluate: Evaluate) -> N
     [
         (("--rounds", "0"), "--rounds is 0, but each runner needs at least 1 turn; give 1 or more"),
         (("--batch-sizes", "8", "0"), "--batch-sizes is 8 0, but numbers of rows from 1 on were expected"),
-        (("--threads", "0"), "--threads is 0, but 1 to 1024 were expected, or auto; this machine has"),
+        (
+            ("--threads", "0"),
+            f"--threads is 0, but 1 to {usable_cpus()} were expected, as many as this machine has CPUs",
+        ),
+        (("--threads", "99999"), f"--threads is 99999, but 1 to {usable_cpus()} were expected, as many as"),
         (("--seconds", "0"), "--seconds is 0, but a number above 0 was expected; give one"),
         (("--seconds", "nan"), "--seconds is nan, but a number above 0 was expected; give one"),
         (("--loadgen", "-1"), "--loadgen is -1, but a number above 0 was expected; give one"),
