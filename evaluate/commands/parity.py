@@ -77,8 +77,8 @@ def run_parity(command: Parity) -> int:
     with Status("loading torch", console=Console(stderr=True)) as status:
         from evaluate.agreement import earlier_certificate, sentences, still_says_more
         from evaluate.judge import certify
+        from evaluate.print_certificate import print_certificate
         from evaluate.source import held_out_of
-        from evaluate.tables import print_certificate
         from export.factory import load_factory
         from serve.bundle import CERTIFICATE
 

@@ -16,8 +16,9 @@ from torch.nn import functional
 import export
 from evaluate.contract import golden_checks
 from evaluate.judge import certify
+from evaluate.print_certificate import print_certificate
 from evaluate.source import golden_of
-from evaluate.tables import print_certificate, stdout_console
+from evaluate.tables import stdout_console
 from export.module_runner import ModuleRunner
 from export.reference import to_float64
 from export.to_onnx import export_onnx

@@ -1,0 +1,121 @@
+"""The table of parity on terminals of any width: no word, number or line is broken inside a cell."""
+
+import io
+import re
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from evaluate.certificate import Certificate, Check, Comparison, GraphVerdict, Setting
+from evaluate.print_certificate import print_certificate
+
+SETS = (
+    "held-out samples",
+    "random pixels, all 0, all 255",
+    "held-out samples at every batch size from 1 to 64",
+    "inputs sought for the greatest error",
+)
+COMPARISON = Comparison(
+    input_set="",
+    batch_size=64,
+    rows=2080,
+    output="logits",
+    rmse=1.25e-7,
+    rmse_bound=3e-7,
+    max_error=2.5e-6,
+    max_bound=6e-6,
+    flips=0,
+    flips_beyond_margin=0,
+    unflippable_share=1.0,
+    flip_rate_upper_95=0.03,
+    verdict="pass",
+    reason=None,
+)
+GRAPH = GraphVerdict(
+    graph="graph.onnx",
+    precision="float32",
+    provider="CPUExecutionProvider",
+    optimized=True,
+    threads=2,
+    verdict="pass",
+    reason=None,
+    comparisons=tuple(replace(COMPARISON, input_set=name) for name in SETS),
+)
+WORSE = replace(COMPARISON, input_set=SETS[-1], rmse=8e-7, max_error=2e-3, verdict="fail")
+TORCH = replace(GRAPH, graph="graph.torchscript.pt", provider="torch CPU")
+CERTIFICATE = Certificate(
+    schema_version=1,
+    sha256="0" * 64,
+    bundle_sha256="ab" * 32,
+    name="digits",
+    passed=False,
+    precisions={"float32": "fail"},
+    rule="the rule",
+    setting=Setting(
+        created="2026-11-21T10:00:00+00:00",
+        mode="full",
+        held_out_rows=100,
+        held_out_source="100 samples of mine, sha256 cdcd",
+        seed=0,
+        versions={"torch": "2.15.0", "onnxruntime": "1.31.1"},
+        machine="Linux x86_64",
+        torch_threads=2,
+        onnxruntime_threads=2,
+        tf32=False,
+        held_out_sha256="cd" * 32,
+    ),
+    checks=(Check(name="labels", passed=True, detail="as in the recipe"),),
+    graphs=(
+        GRAPH,
+        replace(GRAPH, optimized=False, verdict="fail", reason="too far", comparisons=(*GRAPH.comparisons[:-1], WORSE)),
+        replace(GRAPH, threads=1),
+        TORCH,
+        replace(TORCH, threads=1, verdict="unproven", reason="nothing varies"),
+    ),
+)
+
+
+def printed(width: int) -> list[str]:
+    target = io.StringIO()
+    print_certificate(CERTIFICATE, Console(file=target, width=width, highlight=False))
+    return [line.rstrip() for line in target.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_a_narrow_terminal_has_a_line_of_each_way(width: int) -> None:
+    lines = printed(width)
+    assert max(map(len, lines)) <= width
+    assert not any("…" in line for line in lines)
+    start = next(index for index, line in enumerate(lines) if line.startswith("graph "))
+    assert [re.split(r"  +", line.strip()) for line in lines[start : start + 8]] == [
+        ["graph", "rmse", "max", "verdict"],
+        ["graph.onnx on CPU"],
+        ["2 threads", "1.25", "2.50", "pass"],
+        ["2 threads, as written", "8.00", "2e+03", "fail"],
+        ["1 thread", "1.25", "2.50", "pass"],
+        ["graph.torchscript.pt on torch CPU"],
+        ["2 threads", "1.25", "2.50", "pass"],
+        ["1 thread", "1.25", "2.50", "unproven"],
+    ]
+    assert lines[start + 8].startswith("of all inputs the worst; on a wider terminal")
+
+
+@pytest.mark.parametrize("width", [*range(101, 133, 3), 132, 200])
+def test_no_cell_is_broken_at_any_width(width: int) -> None:
+    lines = printed(width)
+    assert max(map(len, lines)) <= width
+    assert not any("…" in line for line in lines)
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if line.startswith("│")]
+    if rows:  # only the names of input sets go on in the next line, between words
+        words = " ".join(row[1] for row in rows)
+        assert words == " ".join([*SETS, *SETS])
+        assert {row[-1] for row in rows} <= {"pass", "fail", "unproven", ""}
+        assert [row[0] for row in rows if row[0]] == ["graph.onnx", "on CPU", "graph.torchscript.pt", "on torch CPU"]
+        assert {cell for row in rows for cell in row[3:6]} <= {"1.25  2.50", "8.00 2e+03", ""}
+    else:
+        assert width < 120
+
+
+def test_a_wide_terminal_has_a_line_of_each_set_of_inputs() -> None:
+    assert sum(line.startswith("│") for line in printed(200)) == 2 * len(SETS)
