@@ -14,6 +14,7 @@ from evaluate.certificate import Search
 from evaluate.domain import Domain, change, domain_of
 from evaluate.eager import Eager
 from evaluate.inputs import Arrays, InputSet, count, first_rows, join, take
+from evaluate.redraw import redraw_of
 from evaluate.runners import RUN_ERRORS
 from evaluate.trouble import ParityError
 from evaluate.truth import Truth, finite_rows
@@ -139,7 +140,8 @@ class Seeker:
             eager_before=self._own.before,
             eager_after=float(self._own.errors.max()),
         )
-        return Truth(inputs=inputs, reference=answer.reference, eager=answer.eager), search
+        redraw = redraw_of(self._eager.single, rows, batch_size=self._eager.batch_size)
+        return Truth(inputs=inputs, reference=answer.reference, eager=answer.eager, redraw=redraw), search
 
     def _seek(self, run: _Run | None, known: Sequence[Outputs]) -> _Found:
         """Climb from the worst rows of all that are known or met, for what runs them; None is eager."""
