@@ -50,6 +50,8 @@ class Comparison:
         rows_apart: Rows that are judged apart, because PyTorch's own error is far above the other rows' there.
         apart_ratio: Of those, the larger of error / bound; at most 1 passes.
         slack: How many times as wide the bounds were, because ONNX Runtime rounds coarsely and the graph is right.
+        luck: Where PyTorch's error was small by luck, and bounds are those of its rounding drawn again: how many times
+            beyond the others the output was. None elsewhere.
     """
 
     input_set: str
@@ -69,6 +71,7 @@ class Comparison:
     rows_apart: int = 0
     apart_ratio: float | None = None
     slack: float = 1.0
+    luck: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,9 +261,9 @@ class Certificate:
     """`certificate.json`: sealed like the manifest, and bound to one bundle by the manifest's digest.
 
     ``passed`` speaks of all graphs that were judged; ``precisions`` of those of each precision, as a server runs one of
-    them: they pass only if each of them was judged in the way that it is served. ``coarse`` lists where ONNX
-    Runtime rounds more coarsely than the rule allows, and the graph is right. ``weights`` says of which graphs the
-    tensors are the model's own.
+    them: they pass only if each of them was judged in the way that it is served. ``coarse`` lists where a right graph is
+    further off than the rule allows, because ONNX Runtime rounds coarsely or PyTorch had luck. ``weights`` says of
+    which graphs the tensors are the model's own.
     """
 
     schema_version: int

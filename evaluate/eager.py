@@ -53,7 +53,7 @@ class Eager:
             run_batches,
             self.single,
             inputs,
-            batch_size=min(batch_size, self.batch_size),
+            batch_size=batch_size if self.batch_size > 1 else 1,
             sizes=sizes if self.batch_size > 1 else (),
         )
         try:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from evaluate.certificate import Comparison
 from evaluate.inputs import Arrays
+from evaluate.ratios import ratio
 from evaluate.truth import Truth
 from serve.output_parity import activate, are_activated
 
@@ -81,7 +82,7 @@ def as_a_rule(outputs: Arrays, truth: Truth) -> Likely | None:
 def _settled(one: Comparison, again: Comparison, undecided: float, must_prove: bool) -> Comparison:
     if one.verdict != "fail":
         return one
-    settled = one if again.verdict == "fail" else again
+    settled = one if again.verdict == "fail" else replace(again, luck=max(1.0, ratio(one) or 1.0))
     if undecided <= _MOST_UNDECIDED or not (must_prove or settled is one):
         return settled
     why = (
@@ -90,7 +91,7 @@ def _settled(one: Comparison, again: Comparison, undecided: float, must_prove: b
     )
     if settled is one:
         return replace(one, reason=f"{one.reason}; {why}")
-    return replace(again, verdict="unproven", reason=why)
+    return replace(settled, verdict="unproven", reason=why)
 
 
 def _is_broken(comparison: Comparison, outputs: Arrays, truth: Truth) -> bool:

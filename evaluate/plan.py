@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 
 ROWS = 64
+JOB_ROWS = 1024
+"""Rows of one run of a batch job on a table."""
 SAMPLES = 2048
 QUICK_SAMPLES = 256
 QUICK_DECISIONS = 2048
@@ -21,6 +23,8 @@ _LEAST_AGAIN = 4
 _SECOND_OPINION_FLOPS = 200e6
 # a row may cost that much where all 2,080 rows of 64 batches are run
 _EVERY_SIZE_FLOPS = 50e6
+# a row may cost that much where a batch as large as a job's is run
+_JOB_FLOPS = 4e6
 # of one search for the worst inputs, counted as its rows in one precision; and the rows of one step of it
 _SEARCH_FLOPS = 8e9
 _SEARCH_ROWS = 32
@@ -51,7 +55,7 @@ class Plan:
     decisions: int | None = None
     rows: int = ROWS
     again: int = ROWS
-    batch_sizes: tuple[int, ...] = (1, 2, 7, 32, 64)
+    batch_sizes: tuple[int, ...] = (1, 2, 7, 32, 64, JOB_ROWS)
     every_size: bool = True
     boundary: bool = True
     unoptimized: bool = True
@@ -93,7 +97,8 @@ def plan_of(
     most = _affordable(_SAMPLES_FLOPS, flops_per_row, least=rows, most=plan.samples)
     if samples is not None:
         most = min(samples, plan.samples) if quick else samples
-    sizes = tuple(size for size in plan.batch_sizes if rows == ROWS or size < ROWS)
+    largest = JOB_ROWS if flops_per_row <= _JOB_FLOPS else ROWS if rows == ROWS else ROWS - 1
+    sizes = tuple(size for size in plan.batch_sizes if size <= largest)
     every_size = flops_per_row <= _EVERY_SIZE_FLOPS
     climb = _affordable(_SEARCH_FLOPS / _SEARCH_ROWS, flops_per_row, least=0, most=_WALK + plan.climb) - _WALK
     return replace(

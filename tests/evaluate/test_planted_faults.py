@@ -255,7 +255,7 @@ def test_the_right_bundle_passes(digits_bundle: Path, evaluate: Evaluate, tmp_pa
         "among hostile neighbours",
         "inputs sought for the greatest error",
     }
-    assert {c.batch_size for c in certificate.graphs[0].comparisons} == {1, 2, 7, 32, 64}
+    assert {c.batch_size for c in certificate.graphs[0].comparisons} == {1, 2, 7, 32, 64, 1024}
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -275,3 +275,32 @@ def test_a_tiny_but_real_difference_in_one_row_is_seen() -> None:
     wrong[7, 3] += np.float32(1e-4)
     assert numeric_parity(eager.copy(), eager=eager, reference=reference).passed
     assert not numeric_parity(wrong, eager=eager, reference=reference).passed
+
+
+class FirstHundred(nn.Module):
+    """Answers the first hundred rows of a batch alone."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """Run one batch."""
+        answered = torch.arange(rows.shape[0]) < 100
+        return torch.where(answered[:, None], self.layer(rows), torch.zeros(()))
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_rows_lost_in_a_batch_larger_than_a_server_forms_are_told(
+    graph: str, wrong_bundle: Path, evaluate: Evaluate, tmp_path: Path
+) -> None:
+    def spoil(module: nn.Module) -> None:
+        place = [name for name, layer in module.named_modules() if isinstance(layer, nn.Linear)][-1]
+        parent, _, name = place.rpartition(".")
+        setattr(module.get_submodule(parent), name, FirstHundred(module.get_submodule(place)))
+
+    plant(wrong_bundle, graph, spoil, tmp_path)
+    assert evaluate("parity", str(wrong_bundle))[0] == 1
+    certificate = msgspec.json.decode((wrong_bundle / CERTIFICATE).read_bytes(), type=Certificate)
+    wrong = {c.batch_size for one in certificate.graphs for c in one.comparisons if c.verdict == "fail"}
+    assert wrong == {1024}
