@@ -2,7 +2,8 @@
 
 from itertools import groupby
 
-from evaluate.certificate import WORST_FIRST, Certificate, GraphVerdict, Setting
+from evaluate.certificate import WORST_FIRST, Certificate, Setting
+from evaluate.graph_verdict import GraphVerdict
 from evaluate.ratios import worst_slack
 from evaluate.stored import stored_certificate
 from serve.bundle import Bundle, BundleError

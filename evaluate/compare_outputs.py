@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluate.certificate import Comparison, Verdict
 from evaluate.compare import DecisionParity, decision_parity, vacuity
+from evaluate.graph_verdict import Comparison, Verdict
 from evaluate.inputs import Arrays
 from evaluate.rounding import excuse
 from evaluate.runners import Candidate

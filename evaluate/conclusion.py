@@ -8,7 +8,8 @@ import onnx
 import onnxruntime  # type: ignore[import-untyped]
 import torch
 
-from evaluate.certificate import WORST_FIRST, Certificate, Check, GraphVerdict, HeldWeights, Labelled, Setting, Standing
+from evaluate.certificate import WORST_FIRST, Certificate, Check, Labelled, Setting, Standing
+from evaluate.graph_verdict import GraphVerdict, HeldWeights
 from evaluate.reduced import REDUCED_RULE
 from evaluate.request import Request
 from evaluate.source import HeldOut

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from evaluate.certificate import GraphVerdict, HeldWeights
+from evaluate.graph_verdict import GraphVerdict, HeldWeights
 from evaluate.initializers import initializers
 from export.held_tensors import bare_name
 from export.to_exported_program import load_exported_program

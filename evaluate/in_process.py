@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 
 from evaluate.__main__ import main
-from evaluate.certificate import Check, Comparison, Reduced, Verdict
+from evaluate.certificate import Check
+from evaluate.graph_verdict import Comparison, Reduced, Verdict
 from serve.bundle import Precision
 
 HOLDS, FAILS = 0, 1

@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from evaluate.certificate import Certificate, Check, GraphVerdict
+from evaluate.certificate import Certificate, Check
 from evaluate.conclusion import conclude, labelled_of, setting_of
 from evaluate.contract import NO_RECIPE, golden_checks, label_check, structure_checks
 from evaluate.eager import Eager, eager_of
+from evaluate.graph_verdict import GraphVerdict
 from evaluate.held_weights import held_weights, with_weights
 from evaluate.independence import independence_check
 from evaluate.inputs import first_rows

@@ -3,7 +3,8 @@
 import re
 from xml.etree import ElementTree as ET
 
-from evaluate.certificate import Certificate, Comparison, GraphVerdict, Setting
+from evaluate.certificate import Certificate, Setting
+from evaluate.graph_verdict import Comparison, GraphVerdict
 from evaluate.ratios import worst_slack
 from evaluate.tables import short, way
 

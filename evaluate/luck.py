@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluate.certificate import Comparison
+from evaluate.graph_verdict import Comparison
 from evaluate.inputs import Arrays
 from evaluate.ratios import ratio
 from evaluate.truth import Truth

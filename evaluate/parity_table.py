@@ -5,7 +5,8 @@ from collections.abc import Collection
 from rich.console import Console
 from rich.table import Table
 
-from evaluate.certificate import Comparison, GraphVerdict, Setting, Verdict
+from evaluate.certificate import Setting
+from evaluate.graph_verdict import Comparison, GraphVerdict, Verdict
 from evaluate.ratios import max_multiple, rmse_multiple
 from evaluate.tables import short, way
 

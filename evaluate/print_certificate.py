@@ -5,7 +5,8 @@ from itertools import groupby
 from rich.console import Console
 from rich.markup import escape
 
-from evaluate.certificate import Certificate, GraphVerdict
+from evaluate.certificate import Certificate
+from evaluate.graph_verdict import GraphVerdict
 from evaluate.parity_table import STYLE, print_table, worst_verdict
 from evaluate.ratios import worst_slack
 from evaluate.tables import short, way

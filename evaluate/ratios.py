@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 
-from evaluate.certificate import Comparison
+from evaluate.graph_verdict import Comparison
 from serve.parity import MAX_FACTOR, RMSE_FACTOR
 
 

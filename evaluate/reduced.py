@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr, ndtri
 
-from evaluate.certificate import Decisions, OutputError, Reduced, Verdict
 from evaluate.compare import CONFIDENCE, interval
+from evaluate.graph_verdict import Decisions, OutputError, Reduced, Verdict
 from serve.bundle import Precision, Task
 from serve.decisions import decide
 from serve.drift import MIN_SQNR_DB, output_drift

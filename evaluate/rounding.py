@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluate.certificate import Comparison
+from evaluate.graph_verdict import Comparison
 from evaluate.inputs import Arrays, take
 from evaluate.luck import with_usual_luck
 from evaluate.ratios import ratio, worst_slack

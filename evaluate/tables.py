@@ -4,7 +4,8 @@ import sys
 
 from rich.console import Console
 
-from evaluate.certificate import GraphVerdict, Setting
+from evaluate.certificate import Setting
+from evaluate.graph_verdict import GraphVerdict
 
 _PIPE_WIDTH = 132
 _MIB = 2**20

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluate.certificate import Comparison, Decisions, GraphVerdict, Reduced, Search, Verdict
 from evaluate.compare_outputs import compare_graph
+from evaluate.graph_verdict import Comparison, Decisions, GraphVerdict, Reduced, Search, Verdict
 from evaluate.independence import Outcome, neighbours_change
 from evaluate.inputs import InputSet
 from evaluate.reduced import compare_decisions, judge_outputs, judge_reduced

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluate.ascent import STEPS, walk
-from evaluate.certificate import Search
 from evaluate.domain import Domain, change, domain_of
 from evaluate.eager import Eager
+from evaluate.graph_verdict import Search
 from evaluate.inputs import Arrays, InputSet, count, first_rows, join, take
 from evaluate.redraw import redraw_of
 from evaluate.runners import RUN_ERRORS

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from evaluate.certificate import Verdict
+from evaluate.graph_verdict import Verdict
 from evaluate.in_process import HOLDS
 from evaluate.record_file import read_record, write_record
 from serve.bundle import Precision

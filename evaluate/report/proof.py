@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from evaluate.certificate import WORST_FIRST, Certificate, Comparison, GraphVerdict, OutputError, Search, Verdict
+from evaluate.certificate import WORST_FIRST, Certificate
+from evaluate.graph_verdict import Comparison, GraphVerdict, OutputError, Search, Verdict
 from evaluate.ratios import max_multiple, rmse_multiple, worst_slack
 from evaluate.tables import way
 from serve.parity import MAX_FACTOR, RMSE_FACTOR

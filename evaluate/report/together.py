@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluate.certificate import Comparison, Verdict
+from evaluate.graph_verdict import Comparison, Verdict
 from evaluate.reduced import PairedDrop, paired_drop
 from evaluate.report.findings import Findings
 

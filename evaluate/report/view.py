@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from evaluate.accuracy.record import ClassScores, GraphAccuracy, GraphErrors
 from evaluate.bench.result import BenchRow
-from evaluate.certificate import Verdict
+from evaluate.graph_verdict import Verdict
 from evaluate.report.charts import blame_chart, confusion_chart, predictions_chart, reliability_chart, residuals_chart
 from evaluate.report.findings import Findings
 from evaluate.report.identity import Fact, contract_of, facts_of, graph_size, line_of

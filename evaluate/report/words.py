@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from evaluate.accuracy.record import Estimate, Interval
-from evaluate.certificate import Verdict
+from evaluate.graph_verdict import Verdict
 from evaluate.report.findings import Findings
 from evaluate.report.together import Beside, not_judged, state_of
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from evaluate.certificate import GraphVerdict
+from evaluate.graph_verdict import GraphVerdict
 from evaluate.ratios import max_multiple, rmse_multiple
 from evaluate.stored import stored_certificate
 from evaluate.zoo.pictures import write_pictures

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from evaluate.certificate import Mode, Verdict
+from evaluate.certificate import Mode
+from evaluate.graph_verdict import Verdict
 from evaluate.record_file import read_record, write_record
 
 PACKAGES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime-gpu", "numpy")

@@ -10,7 +10,8 @@ import pytest
 from altered import copy_bundle, replace_file
 from own_bundles import NETWORKS
 
-from evaluate.certificate import Certificate, Check, Comparison, GraphVerdict, Setting, Verdict
+from evaluate.certificate import Certificate, Check, Setting
+from evaluate.graph_verdict import Comparison, GraphVerdict, Verdict
 from evaluate.junit import junit_xml
 from evaluate.ratios import max_multiple, rmse_multiple
 

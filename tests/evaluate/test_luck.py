@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from evaluate.certificate import Comparison, GraphVerdict
 from evaluate.compare_outputs import compare_graph
 from evaluate.conclusion import _coarse
 from evaluate.eager import Eager
+from evaluate.graph_verdict import Comparison, GraphVerdict
 from evaluate.inputs import whole
 from evaluate.luck import as_a_rule
 from evaluate.ratios import ratio

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from evaluate.certificate import Certificate, Check, Comparison, GraphVerdict, Setting
+from evaluate.certificate import Certificate, Check, Setting
+from evaluate.graph_verdict import Comparison, GraphVerdict
 from evaluate.print_certificate import print_certificate
 
 SETS = (

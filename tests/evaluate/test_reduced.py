@@ -13,7 +13,8 @@ from onnx import numpy_helper
 from own_bundles import NETWORKS
 from scipy.stats import binomtest
 
-from evaluate.certificate import Certificate, Decisions, OutputError
+from evaluate.certificate import Certificate
+from evaluate.graph_verdict import Decisions, OutputError
 from evaluate.reduced import compare_decisions, judge_decisions, judge_reduced, paired_drop
 
 Evaluate = Callable[..., tuple[int, str, str]]

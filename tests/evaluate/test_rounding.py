@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from evaluate.certificate import GraphVerdict
 from evaluate.compare_outputs import compare_outputs
+from evaluate.graph_verdict import GraphVerdict
 from evaluate.inputs import whole
 from evaluate.reference_graph import DoubleRunner, ReferenceRunner, ReferenceRunners
 from evaluate.rounding import excuse

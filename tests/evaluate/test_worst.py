@@ -18,13 +18,14 @@ from onnxruntime import InferenceSession
 from torch import Tensor, nn
 
 from evaluate.ascent import walk
-from evaluate.certificate import Certificate, Search
+from evaluate.certificate import Certificate
 from evaluate.compare_outputs import compare_outputs
 from evaluate.domain import Range, change, domain_of
 from evaluate.eager import Eager
 from evaluate.faults.graphs import GraphMaker, module_candidate, onnx_candidate
 from evaluate.faults.ground import Ground, _manifest, prepare
 from evaluate.faults.subjects import build_module, runner_of, subjects
+from evaluate.graph_verdict import Search
 from evaluate.image_inputs import image_input_sets
 from evaluate.inputs import InputSet, count, take, whole
 from evaluate.plan import plan_of
