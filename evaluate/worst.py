@@ -18,9 +18,9 @@ from evaluate.redraw import redraw_of
 from evaluate.runners import RUN_ERRORS
 from evaluate.trouble import ParityError
 from evaluate.truth import Truth, finite_rows
+from evaluate.units import error_units
 from export.module_runner import run_batches
 from serve.bundle import Manifest
-from serve.parity import MAX_FACTOR, numeric_parity
 from serve.runner import Runner
 
 # each of them seeks for one output, or one target of a regression, in turn
@@ -82,7 +82,7 @@ class Seeker:
         self._domain: Domain = domain_of(manifest, truths)
         self._names = tuple(spec.name for spec in manifest.inputs)
         self._batch_size = min(CLIMBERS, eager.batch_size)
-        self._units = _units(truths[0])
+        self._units = error_units(truths[0])
         self._starts = [truth for truth in truths if truth.inputs.kind in _STARTS]
         rng = np.random.default_rng(seed)
         begun = first_rows(self._rows(self._starts[0]), CLIMBERS)
@@ -234,20 +234,3 @@ class Seeker:
 
     def _rows(self, truth: Truth) -> Outputs:
         return {name: truth.inputs.inputs[name] for name in self._names}
-
-
-def _units(samples: Truth) -> dict[str, NDArray[np.float64]]:
-    """Return what errors are counted in: eager's own greatest on the samples, of each target of a regression apart.
-
-    Probabilities are left out where there are logits, of which they are made.
-    """
-    units = {}
-    for name, reference in samples.reference.items():
-        if name == "probabilities" and "logits" in samples.reference:
-            continue
-        eager = samples.eager[name]
-        columns = range(reference.shape[1]) if name == "prediction" else None
-        parts = [(eager, reference)] if columns is None else [(eager[:, [c]], reference[:, [c]]) for c in columns]
-        bounds = [numeric_parity(own, eager=own, reference=expected).max_bound for own, expected in parts]
-        units[name] = np.asarray(bounds) / MAX_FACTOR
-    return units
