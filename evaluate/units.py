@@ -14,7 +14,7 @@ def error_units(samples: Truth) -> dict[str, NDArray[np.float64]]:
         samples: The truth of the samples.
 
     Returns:
-        By output, ``(1,)`` or ``(targets,)``. Probabilities are left out where there are logits, of which they are made.
+        By output, ``(1,)`` or ``(targets,)``; without probabilities where there are logits, of which they are made.
     """
     units = {}
     for name, reference in samples.reference.items():
