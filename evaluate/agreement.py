@@ -1,7 +1,5 @@
 """Whether a certificate says what an earlier one of the same bundle said, under other settings."""
 
-from itertools import groupby
-
 from evaluate.certificate import WORST_FIRST, Certificate, Setting
 from evaluate.graph_verdict import GraphVerdict
 from evaluate.ratios import worst_slack
@@ -19,21 +17,10 @@ def earlier_certificate(bundle: Bundle) -> Certificate | None:
         return None
 
 
-def still_says_more(earlier: Certificate, now: Certificate) -> bool:
-    """Return whether an earlier certificate of one bundle should stay in it, as a later one agrees but tried less.
-
-    It does where versions and verdicts are the same, and of these the later one has less and none more: inputs, as a
-    quick one has fewer sets of them, samples from the same source, and graphs, providers, levels and threads.
-    """
-    if earlier.setting.versions != now.setting.versions or _differences(earlier, now):
-        return False
-    if earlier.setting.held_out_sha256 != now.setting.held_out_sha256:
-        return False
-    then, here = _ways(earlier), _ways(now)
-    full, full_now = earlier.setting.mode == "full", now.setting.mode == "full"
-    rows, rows_now = earlier.setting.held_out_rows, now.setting.held_out_rows
-    no_more = here <= then and full_now <= full and rows_now <= rows
-    return no_more and (here, full_now, rows_now) != (then, full, rows)
+def loses_what_was_known(earlier: Certificate, now: Certificate) -> bool:
+    """Return whether a certificate rests on fewer input sets or graphs than the earlier one whose place it takes."""
+    lesser = (earlier.setting.mode, now.setting.mode) == ("full", "quick")
+    return lesser or bool({graph.graph for graph in earlier.graphs} - {graph.graph for graph in now.graphs})
 
 
 def sentences(earlier: Certificate, now: Certificate) -> tuple[str, ...]:
@@ -73,21 +60,17 @@ def _differences(earlier: Certificate, now: Certificate) -> list[str]:
     unlike += [
         f"the check of {check.name} {'holds' if check.passed else 'fails'} now: {check.detail}"
         for check in now.checks
-        if holds.get(check.name, check.passed) != check.passed
+        if holds.get(check.name, True) != check.passed
     ]
     return unlike
 
 
-def _ways(certificate: Certificate) -> set[tuple[str, str, bool, int | None]]:
-    """Return what was run: each graph, on which provider, rewritten or not, on how many threads."""
-    return {(graph.graph, graph.provider, graph.optimized, graph.threads) for graph in certificate.graphs}
-
-
 def _verdicts(certificate: Certificate) -> dict[tuple[str, str], GraphVerdict]:
     """Return the worst verdict on each graph on each provider."""
-    found = {}
-    for key, graphs in groupby(certificate.graphs, key=lambda graph: (graph.graph, graph.provider)):
-        found[key] = min(graphs, key=lambda graph: WORST_FIRST.index(graph.verdict))
+    found: dict[tuple[str, str], GraphVerdict] = {}
+    for graph in certificate.graphs:
+        key = (graph.graph, graph.provider)
+        found[key] = min(found.get(key, graph), graph, key=lambda one: WORST_FIRST.index(one.verdict))
     return found
 
 

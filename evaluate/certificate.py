@@ -72,9 +72,9 @@ class Certificate:
     """`certificate.json`: sealed like the manifest, and bound to one bundle by the manifest's digest.
 
     ``passed`` speaks of all graphs that were judged; ``precisions`` of those of each precision, as a server runs one of
-    them: they pass only if each of them was judged in the way that it is served. ``coarse`` lists where a right graph
-    is further off than the rule allows, because ONNX Runtime rounds coarsely or PyTorch had luck. ``weights`` says of
-    which graphs the tensors are the model's own.
+    them: they pass only if each of them was judged in the way that it is served. ``coarse`` lists where ONNX
+    Runtime rounds more coarsely than the rule allows, and the graph is right. ``weights`` says of which graphs the
+    tensors are the model's own.
     """
 
     schema_version: int

@@ -59,10 +59,9 @@ def _coarse(graphs: list[GraphVerdict]) -> tuple[Coarse, ...]:
     found: dict[tuple[str, str, str], float] = {}
     for graph in graphs:
         for comparison in graph.comparisons if graph.optimized and graph.verdict == "pass" else ():
-            slack = max(comparison.slack, comparison.luck or 1.0)
-            if slack > 1 and comparison.input_set != SOUGHT:
+            if comparison.slack > 1 and comparison.input_set != SOUGHT:
                 key = (graph.graph, graph.provider, comparison.output)
-                found[key] = max(found.get(key, 1.0), slack)
+                found[key] = max(found.get(key, 1.0), comparison.slack)
     return tuple(
         Coarse(graph=graph, provider=provider, onnxruntime=onnxruntime.__version__, output=output, slack=slack)
         for (graph, provider, output), slack in found.items()

@@ -30,8 +30,6 @@ class Comparison:
         rows_apart: Rows that are judged apart, because PyTorch's own error is far above the other rows' there.
         apart_ratio: Of those, the larger of error / bound; at most 1 passes.
         slack: How many times as wide the bounds were, because ONNX Runtime rounds coarsely and the graph is right.
-        luck: Where PyTorch's error was small by luck, and bounds are those of its rounding drawn again: how many times
-            beyond the others the output was. None elsewhere.
     """
 
     input_set: str
@@ -51,7 +49,6 @@ class Comparison:
     rows_apart: int = 0
     apart_ratio: float | None = None
     slack: float = 1.0
-    luck: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

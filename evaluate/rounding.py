@@ -10,7 +10,6 @@ graph that is right but unstable, a variance as E[x²] - E[x]² say, is as far o
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from types import EllipsisType
 from typing import Any, Protocol
 
@@ -19,7 +18,6 @@ from numpy.typing import NDArray
 
 from evaluate.graph_verdict import Comparison
 from evaluate.inputs import Arrays, take
-from evaluate.luck import with_usual_luck
 from evaluate.ratios import ratio, worst_slack
 from evaluate.reference_graph import ReferenceRunners
 from evaluate.truth import Truth
@@ -83,18 +81,6 @@ def excuse(
         implementation keeps the bounds in float32, and a third of them in float64, on the 64 judged rows that are
         furthest beyond them, in the batches they came in; else `found`. Bounds are those of the whole set.
     """
-    excused = _excuse_runtime(found, outputs=outputs, truth=truth, references=references, compare=compare)
-    return with_usual_luck(excused, outputs=outputs, truth=truth, compare=partial(compare, slack={}))
-
-
-def _excuse_runtime(
-    found: list[Comparison],
-    *,
-    outputs: Arrays,
-    truth: Truth,
-    references: ReferenceRunners | None,
-    compare: Compare,
-) -> list[Comparison]:
     failed = [comparison for comparison in found if comparison.verdict == "fail"]
     if references is None or not failed or not all(_is_only_far(comparison, outputs) for comparison in failed):
         return found
@@ -114,22 +100,14 @@ def _excuse_runtime(
 
 
 def rounding_note(comparisons: list[Comparison]) -> str | None:
-    """Say how coarsely a runtime rounds, where that was more than the rule allows, and where PyTorch had luck."""
-    notes = []
-    lucky = [comparison.luck for comparison in comparisons if comparison.luck is not None]
-    if lucky:
-        notes.append(
-            f"{len(lucky)} of {len(comparisons)} comparisons hold it against PyTorch's rounding drawn again: by luck, "
-            f"PyTorch's own error there was so small that it went up to {max(lucky):.1f} times beyond the bounds"
-        )
+    """Say how coarsely a runtime rounds, where that was more than the rule allows."""
     slack = worst_slack(comparisons)
     if slack <= 1:
-        return "; ".join(notes) or None
-    notes.append(
+        return None
+    return (
         f"its rounding goes up to {slack:.1f} times beyond the bounds, but the same graph keeps them when ONNX's "
         "reference implementation runs it: the runtime is coarse, and the graph is right"
     )
-    return "; ".join(notes)
 
 
 def _is_only_far(comparison: Comparison, outputs: Arrays) -> bool:

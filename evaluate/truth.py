@@ -10,7 +10,6 @@ from evaluate.eager import Eager
 from evaluate.image_inputs import image_input_sets
 from evaluate.inputs import Arrays, InputSet, Predict, take
 from evaluate.plan import Plan
-from evaluate.redraw import Redraw, redraw_of
 from evaluate.source import HeldOut
 from evaluate.table_inputs import table_input_sets
 from evaluate.tensor_inputs import tensor_input_sets
@@ -23,12 +22,11 @@ from serve.golden import Golden
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Truth:
-    """One input set, with the eager module's outputs in float64 and in float32, and what draws the latter again."""
+    """One input set, with the eager module's outputs in float64 and in float32."""
 
     inputs: InputSet
     reference: dict[str, NDArray[np.float64]]
     eager: dict[str, NDArray[np.float32]]
-    redraw: Redraw | None = None
 
 
 def truths_of(
@@ -51,7 +49,7 @@ def truths_of(
     skipped: list[str] = []
     for inputs in _input_sets(manifest, golden, held_out, eager, plan=plan, seed=seed):
         on_step(f"eager module on {inputs.name}")
-        truth, why = _truth(inputs, eager, truths[0] if truths else None, redrawn=plan.every_size)
+        truth, why = _truth(inputs, eager, truths[0] if truths else None)
         truths += [truth] if truth else []
         skipped += [why] if why else []
     return truths, tuple(skipped)
@@ -82,16 +80,13 @@ def _all_input_sets(
     return tensor_input_sets(held_out.inputs, golden.inputs, predict=predict, seed=seed, plan=plan)
 
 
-def _truth(
-    inputs: InputSet, eager: Eager, first: Truth | None, *, redrawn: bool = True
-) -> tuple[Truth | None, str | None]:
+def _truth(inputs: InputSet, eager: Eager, first: Truth | None) -> tuple[Truth | None, str | None]:
     """Run one input set through the eager module; what it gives no finite outputs for proves nothing.
 
     Args:
         inputs: The set.
         eager: The module.
         first: The truth of the samples, or None for the samples themselves: those stay, whatever comes out.
-        redrawn: Whether PyTorch's rounding may be drawn again, which costs ten runs where a graph is too far off.
 
     Returns:
         The truth over the rows that prove something, and the sentence that says which do not; or None for either.
@@ -110,18 +105,15 @@ def _truth(
             raise
         why = first_line(error)
         return None, f"{inputs.name}: PyTorch itself fails on them ({why})"
-    redraw = redraw_of(eager.single, inputs.inputs, batch_size=eager.batch_size) if redrawn else None
-    if first is not None and first.redraw is not None and inputs.known is not None:
-        redraw = first.redraw.of(inputs.known)  # in the company that the truth is from
     finite = inputs.judged & finite_rows(reference) & finite_rows(computed)
     missing = int((inputs.judged & ~finite).sum())
     if not missing:
-        return Truth(inputs=inputs, reference=reference, eager=computed, redraw=redraw), None
+        return Truth(inputs=inputs, reference=reference, eager=computed), None
     judged = int(inputs.judged.sum())
     why = f"{inputs.name}: PyTorch itself gives no finite outputs for {missing} of {judged} rows"
     if missing == judged and first is not None:
         return None, why
-    return Truth(inputs=replace(inputs, judged=finite), reference=reference, eager=computed, redraw=redraw), why
+    return Truth(inputs=replace(inputs, judged=finite), reference=reference, eager=computed), why
 
 
 def fewest(truths: Sequence[Truth]) -> list[Truth]:

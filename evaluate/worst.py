@@ -14,7 +14,6 @@ from evaluate.domain import Domain, change, domain_of
 from evaluate.eager import Eager
 from evaluate.graph_verdict import Search
 from evaluate.inputs import Arrays, InputSet, count, first_rows, join, take
-from evaluate.redraw import redraw_of
 from evaluate.runners import RUN_ERRORS
 from evaluate.trouble import ParityError
 from evaluate.truth import Truth, finite_rows
@@ -140,8 +139,7 @@ class Seeker:
             eager_before=self._own.before,
             eager_after=float(self._own.errors.max()),
         )
-        redraw = redraw_of(self._eager.single, rows, batch_size=self._eager.batch_size)
-        return Truth(inputs=inputs, reference=answer.reference, eager=answer.eager, redraw=redraw), search
+        return Truth(inputs=inputs, reference=answer.reference, eager=answer.eager), search
 
     def _seek(self, run: _Run | None, known: Sequence[Outputs]) -> _Found:
         """Climb from the worst rows of all that are known or met, for what runs them; None is eager."""

@@ -54,20 +54,20 @@ def output_parity(
         small = _worst_small_part(candidate[name], eager=eager[name], reference=reference[name])
         return small if judged.passed and small is not None and not small.passed else judged
     plain = numeric_parity(candidate[name], eager=eager[name], reference=reference[name])
-    if plain.fault is not None or not are_activated(candidate, reference):
+    if plain.fault is not None or not _are_activated(candidate, reference):
         return plain
     if not plain.passed and not judge(candidate["logits"], eager=eager["logits"], reference=reference["logits"]).passed:
         return plain
     own = numeric_parity(
         candidate[name],
         eager=eager[name],
-        reference=activate(candidate["logits"]),
-        eager_reference=activate(eager["logits"]),
+        reference=_activate(candidate["logits"]),
+        eager_reference=_activate(eager["logits"]),
     )
     return own if plain.passed != own.passed else plain
 
 
-def are_activated(candidate: Arrays, reference: Mapping[str, NDArray[Any]]) -> bool:
+def _are_activated(candidate: Arrays, reference: Mapping[str, NDArray[Any]]) -> bool:
     """Return whether probabilities are the softmax of logits; of tensors with these names, they need not be."""
     logits, expected = reference.get("logits"), reference["probabilities"]
     if logits is None or logits.ndim != 2 or logits.shape != expected.shape or logits.dtype.kind != "f":
@@ -75,7 +75,7 @@ def are_activated(candidate: Arrays, reference: Mapping[str, NDArray[Any]]) -> b
     found = candidate.get("logits")
     if found is None or found.shape != logits.shape or not np.isfinite(found).all():
         return False
-    return bool(np.abs(activate(logits) - expected).max() <= _SAME)
+    return bool(np.abs(_activate(logits) - expected).max() <= _SAME)
 
 
 def _are_columns(candidate: NDArray[Any], reference: NDArray[np.float64]) -> bool:
@@ -114,7 +114,7 @@ def _worst_small_part(
     return max(found, key=lambda parity: parity.ratio, default=None)
 
 
-def activate(logits: NDArray[Any]) -> NDArray[np.float64]:
+def _activate(logits: NDArray[Any]) -> NDArray[np.float64]:
     """Return softmax of each row in float64; of a single logit, its sigmoid."""
     wide = logits.astype(np.float64)
     if wide.shape[1] == 1:

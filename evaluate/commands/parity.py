@@ -58,7 +58,7 @@ class Parity:
     junit: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Also write the verdicts as JUnit XML, which systems of continuous integration show, to this file."""
     certificate: bool = True
-    """Write certificate.json into the bundle, unless the one that is there agrees and rests on more."""
+    """Write certificate.json into the bundle, in place of the one that is there."""
 
 
 def run_parity(command: Parity) -> int:
@@ -75,12 +75,11 @@ def run_parity(command: Parity) -> int:
 
     started = time.perf_counter()
     with Status("loading torch", console=Console(stderr=True)) as status:
-        from evaluate.agreement import earlier_certificate, sentences, still_says_more
+        from evaluate.agreement import earlier_certificate, loses_what_was_known, sentences
         from evaluate.judge import certify
         from evaluate.print_certificate import print_certificate
         from evaluate.source import held_out_of
         from export.factory import load_factory
-        from serve.bundle import CERTIFICATE
 
         bundle = _read(command)
         earlier = earlier_certificate(bundle)
@@ -102,14 +101,13 @@ def run_parity(command: Parity) -> int:
     with ExitStack() as others:  # none of the three takes the others down
         others.callback(_write_junit, certificate, command.junit)
         others.callback(report, certificate, print_certificate, command.json)
-        kept = earlier is not None and still_says_more(earlier, certificate)
-        path = _write(certificate, command) if command.certificate and not kept else None
+        path = _write(certificate, command) if command.certificate else None
     for sentence in sentences(earlier, certificate) if earlier is not None else ():
         print(sentence, file=sys.stderr)
     if path is not None:
         print(f"certificate {path}, made in {time.perf_counter() - started:.1f} s", file=sys.stderr)
-    elif kept and command.certificate:
-        print(f"{command.bundle / CERTIFICATE} is kept, as it rests on more than this one", file=sys.stderr)
+        if earlier is not None and loses_what_was_known(earlier, certificate):
+            print("it replaced one that rested on more; --no-certificate tries without writing", file=sys.stderr)
     return 0 if certificate.passed else 1
 
 

@@ -392,32 +392,16 @@ def test_where_there_is_no_reference_for_some_a_wrong_graph_still_fails(
     assert "parity fails: this bundle is not the model that was trained" in out
 
 
-def test_certificate_that_rests_on_more_is_kept(digits_bundle: Path, evaluate: Evaluate, tmp_path: Path) -> None:
-    bundle = copy_bundle(digits_bundle, tmp_path / "bundle")
-    assert evaluate("parity", str(bundle))[0] == 0
-    kept = (bundle / CERTIFICATE).read_bytes()
-    for lesser in (
-        ("--quick",),
-        ("--runners", "onnx"),
-        ("--samples", "100"),
-        ("--threads", "1", "--optimization", "all"),
-    ):
-        code, _, err = evaluate("parity", str(bundle), *lesser)
-        assert code == 0
-        assert f"{bundle / CERTIFICATE} is kept, as it rests on more than this one\n" in err
-        assert (bundle / CERTIFICATE).read_bytes() == kept
-    assert "is kept" not in evaluate("parity", str(bundle), "--seed", "1")[2]
-    assert (bundle / CERTIFICATE).read_bytes() != kept
-
-
-def test_certificate_that_rests_on_more_falls_for_one_that_differs(
+def test_who_loses_a_certificate_that_rested_on_more_is_told(
     digits_bundle: Path, evaluate: Evaluate, tmp_path: Path
 ) -> None:
     bundle = copy_bundle(digits_bundle, tmp_path / "bundle")
-    assert evaluate("parity", str(bundle))[0] == 0
-    full = certificate_of(bundle)
-    fail = replace(full.graphs[0], verdict="fail", reason="it was wrong")
-    write_certificate(replace(full, sha256="0" * 64, graphs=(fail, *full.graphs[1:])), bundle)
-    err = evaluate("parity", str(bundle), "--quick")[2]
-    assert "is kept" not in err
+    told = "it replaced one that rested on more; --no-certificate tries without writing"
+    assert told not in evaluate("parity", str(bundle))[2]
+    full = (bundle / CERTIFICATE).read_bytes()
+    assert told not in evaluate("parity", str(bundle), "--quick", "--no-certificate")[2]
+    assert (bundle / CERTIFICATE).read_bytes() == full
+    assert told in evaluate("parity", str(bundle), "--quick")[2]
     assert certificate_of(bundle).setting.mode == "quick"
+    assert told in evaluate("parity", str(bundle), "--quick", "--runners", "onnx")[2]
+    assert told not in evaluate("parity", str(bundle), "--quick")[2]
