@@ -201,11 +201,12 @@ class CertificateHead:
     def most_rows(self, graph: str, provider: str) -> int | None:
         """Return the most rows that a graph passed with in one run as it is served; None where it did not pass.
 
-        What other providers ran counts where it was not run on this one.
+        What other providers ran counts only where it was not run on this one.
         """
-        passed = [one for one in self.graphs if one.graph == graph and one.optimized and one.verdict == "pass"]
-        here = [one for one in passed if one.provider == provider] or passed
-        return max((min(run.batch_size, run.rows) for one in here for run in one.comparisons), default=None)
+        served = [one for one in self.graphs if one.graph == graph and one.optimized]
+        here = [one for one in served if one.provider == provider] or served
+        runs = (run for one in here if one.verdict == "pass" for run in one.comparisons)
+        return max((min(run.batch_size, run.rows) for run in runs), default=None)
 
 
 def read_certificate(bundle: Bundle) -> CertificateHead | None:

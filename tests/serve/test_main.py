@@ -132,6 +132,12 @@ def ran(*runs: tuple[int, int], **changes: Any) -> CertifiedGraph:
         pytest.param((ran((128, 128)),), None, 64, None, id="the default goes no further than 64"),
         pytest.param((ran((8, 8)), ran((64, 64), provider="CUDAExecutionProvider")), 9, 9, 8, id="this provider"),
         pytest.param((ran((8, 8), provider="CUDAExecutionProvider"),), 9, 9, 8, id="another provider"),
+        pytest.param(
+            (ran((32, 64), verdict="fail"), ran((8, 8), provider="CUDAExecutionProvider")), 9, 9, None, id="failed here"
+        ),
+        pytest.param(
+            (ran((32, 64), optimized=False), ran((8, 8), provider="CUDAExecutionProvider")), 9, 9, 8, id="not run here"
+        ),
         pytest.param((ran((8, 8)), ran((64, 64), optimized=False)), 9, 9, 8, id="not as it is served"),
         pytest.param((ran((8, 8)), ran((64, 64), graph="graph.int8.onnx")), 9, 9, 8, id="another graph"),
         pytest.param((ran((8, 8)), ran((64, 64), verdict="unproven")), 9, 9, 8, id="unproven"),
