@@ -175,14 +175,19 @@ class Parts:
         self.folder.rmdir()
 
     def _clear(self) -> None:
-        """Remove the pieces, and last what says whose they are: a kill in between leaves a job to go on with."""
-        ours = [path for path in self.folder.iterdir() if _PART.fullmatch(path.name) or path.suffix == ".tmp"]
-        for path in [*ours, self.folder / _JOB]:
-            path.unlink(missing_ok=True)
-        if any(self.folder.iterdir()):
+        """Remove the pieces, and last what says whose they are: a kill in between leaves a job to go on with.
+
+        Raises:
+            OutputError: other files are there; then nothing is removed.
+        """
+        record = self.folder / _JOB
+        pieces = [path for path in self.folder.iterdir() if path != record]
+        if not all(_is_ours(path) for path in pieces):
             raise OutputError(
                 f"{self.folder} holds files that are not ours; move them, then run the same command again"
             )
+        for path in [*pieces, record]:
+            path.unlink(missing_ok=True)
 
     def _finished(self) -> Iterator[tuple[Path, int]]:
         """Yield the pieces with their numbers of rows, as far as they follow each other and can be read."""
@@ -213,6 +218,10 @@ class Parts:
                 waiting = []
         if waiting:
             yield pa.concat_tables(waiting)
+
+
+def _is_ours(path: Path) -> bool:
+    return (_PART.fullmatch(path.name) is not None or path.suffix == ".tmp") and not path.is_dir()
 
 
 def _add(written: Written, table: pa.Table) -> Written:

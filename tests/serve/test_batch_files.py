@@ -324,6 +324,34 @@ def test_interrupted_work_goes_on(
     assert table_of(out) == table_of(whole)
 
 
+@pytest.mark.parametrize("stray", ["mine.txt", "000000000012.parquet/", "mine.tmp/"])
+def test_a_stray_file_costs_no_finished_work(
+    tiny_path: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, stray: str
+) -> None:
+    out, parts = tmp_path / "out.parquet", tmp_path / "out.parquet.parts"
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 10)
+        assert run(tiny_path, photos, out, "--batch-size", "3") == 130
+    if stray.endswith("/"):
+        (parts / stray).mkdir()
+    else:
+        (parts / stray).write_text("keep")
+    before = sorted(path.name for path in parts.iterdir())
+    assert "job.json" in before
+    assert run(write_tiny_bundle(tmp_path / "other", seed=3), photos, out) == 2
+    assert f"error: {parts} holds files that are not ours; move them, then run" in capsys.readouterr().err
+    assert sorted(path.name for path in parts.iterdir()) == before
+    for resumed in (11, 23):  # of the same job, all is written and kept, and the stray file is named again
+        assert run(tiny_path, photos, out) == 2
+        said = capsys.readouterr().err
+        assert f"going on after {resumed} files" in said
+        assert "holds files that are not ours; move them" in said
+    (parts / stray).rename(tmp_path / "moved")
+    assert run(tiny_path, photos, out, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["resumed"] == 23
+    assert not parts.exists()
+
+
 def test_a_folder_in_the_way_is_left_alone(tiny_path: Path, photos: Path, tmp_path: Path, capsys) -> None:
     parts = tmp_path / "out.csv.parts"
     parts.mkdir()
