@@ -1,6 +1,7 @@
 """The folder in which one batch job works, and no other meanwhile."""
 
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,7 +25,11 @@ def take_folder(folder: Path, out: Path) -> int | None:
     while True:
         with suppress(FileExistsError):
             folder.mkdir()
-        if folder.is_symlink() or folder.is_file():
+        try:
+            mode = folder.lstat().st_mode
+        except FileNotFoundError:  # another job has just ended there
+            continue
+        if not stat.S_ISDIR(mode):
             raise OutputError(f"{folder} is in the way: it is no folder; move it, or choose another --out")
         try:
             lock = lock_folder(folder)

@@ -1,6 +1,7 @@
 """Two batch jobs on one output, and what killed ones leave: neither may spoil a result, or be in the way."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,47 @@ def test_what_is_no_folder_is_left_alone(tiny_path: Path, photos: Path, tmp_path
     assert run(tiny_path, photos, tmp_path / "out.csv") == 2
     assert "out.csv.parts is in the way: it is no folder; move it, or choose another --out" in capsys.readouterr().err
     assert (tmp_path / name).read_text() == "keep"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such files")
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_what_is_neither_folder_nor_file_is_left_alone(
+    tiny_path: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, kind: str
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a socket's path must be short
+    name = "out.csv.parts"
+    with socket.socket(socket.AF_UNIX) as listener:
+        if kind == "pipe":
+            os.mkfifo(name)
+        else:
+            listener.bind(name)
+        assert run(tiny_path, photos, Path("out.csv")) == 2
+    assert capsys.readouterr().err == (
+        "error: out.csv.parts is in the way: it is no folder; move it, or choose another --out\n"
+    )
+    assert Path(name).exists()
+
+
+def test_a_folder_that_goes_as_it_is_looked_at_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "out.csv.parts"
+    folder.mkdir()
+    mkdir = Path.mkdir
+    tries = []
+
+    def ending(self: Path) -> None:
+        tries.append(self)
+        try:
+            mkdir(self)
+        except FileExistsError:  # the other job ends now
+            self.rmdir()
+            raise
+
+    monkeypatch.setattr(Path, "mkdir", ending)
+    lock = batch_folder.take_folder(folder, tmp_path / "out.csv")
+    assert len(tries) == 2
+    assert folder.is_dir()
+    if lock is not None:
+        os.close(lock)
 
 
 HELD = """
