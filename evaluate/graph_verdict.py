@@ -140,7 +140,7 @@ class HeldWeights:
         graph: File name in the bundle.
         tensors: Parameters and buffers of the model.
         equal: Those that the graph holds bit for bit.
-        scaled: Those that are the model's times a factor of each output channel: batch normalisation behind them.
+        folded: Those that are the model's and the batch normalisation's behind them in one.
         differing: Those that are neither, each in a sentence; any fails the graph. The rest goes by other names in the
             graph: turned, joined or folded into others.
     """
@@ -148,16 +148,16 @@ class HeldWeights:
     graph: str
     tensors: int
     equal: int
-    scaled: int
+    folded: int
     differing: tuple[str, ...]
 
     @property
     def sentence(self) -> str:
         """How many of them are the model's own, for a person."""
         parts = [f"{self.equal} of the model's {self.tensors} tensors stand in it bit for bit"]
-        if self.scaled:
-            parts.append(f"{self.scaled} scaled by the batch normalisation behind them")
-        other = self.tensors - self.equal - self.scaled - len(self.differing)
+        if self.folded:
+            parts.append(f"{self.folded} merged with the batch normalisation behind them")
+        other = self.tensors - self.equal - self.folded - len(self.differing)
         if other:
             parts.append(f"{other} under other names or not at all")
         return ", ".join(parts)

@@ -129,12 +129,9 @@ def _certify(bundle: Bundle, request: Request, on_step: Callable[[str], None]) -
     elif request.mode == "full":
         skipped += (f"{SOUGHT}: a row of this network costs too much to try hundreds of them",)
     on_step("comparing the weights of the graphs with the module's")
-    weights = {
-        entry.path: held
-        for entry in graph_files(bundle)
-        if entry.path in request.graphs and entry.precision in {None, "float32"}
-        if (held := held_weights(bundle, entry, eager.module)) is not None
-    }
+    exact = [e for e in graph_files(bundle) if e.path in request.graphs and e.precision in {None, "float32"}]
+    held = {entry.path: held_weights(bundle, entry, eager.module, golden.inputs) for entry in exact}
+    skipped += tuple(f"the weights of {graph}: they cannot be read by name" for graph in held if held[graph] is None)
     float32_operators = eager.float32_operators
     del eager  # and with it two copies of the weights, before graphs bring theirs, unless a search needs it
     ways = ways_of(plan, optimization=request.optimization)
@@ -153,7 +150,7 @@ def _certify(bundle: Bundle, request: Request, on_step: Callable[[str], None]) -
         alike = [(g.graph, g.provider, g.optimized) for g in graphs]  # in other threads, a search would find the same
         sought = None if (candidate.graph, candidate.provider, candidate.optimized) in alike else seeker
         verdict = judge_graph(candidate, own, task=manifest.task, samples=real, seeker=sought)
-        graphs.append(with_weights(verdict, weights.get(candidate.graph)))
+        graphs.append(with_weights(verdict, held.get(candidate.graph)))
         del candidate  # so that no two graphs of a large network are held at once
     setting = replace(
         setting_of(bundle, request, held_out),
@@ -161,7 +158,13 @@ def _certify(bundle: Bundle, request: Request, on_step: Callable[[str], None]) -
         labelled=labelled_of(held_out, truths[0]),
         float32_operators=float32_operators,
     )
-    return conclude(bundle, checks=checks, graphs=graphs, setting=setting, weights=tuple(weights.values()))
+    return conclude(
+        bundle,
+        checks=checks,
+        graphs=graphs,
+        setting=setting,
+        weights=tuple(one for one in held.values() if one is not None),
+    )
 
 
 def _plan(manifest: Manifest, found: HeldOut, eager: Eager, *, samples: int | None, quick: bool) -> Plan:

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, replace
 
+from serve.batcher import JOB_ROWS
+
 ROWS = 64
-JOB_ROWS = 1024
-"""Rows of one run of a batch job on a table."""
 SAMPLES = 2048
 QUICK_SAMPLES = 256
 QUICK_DECISIONS = 2048

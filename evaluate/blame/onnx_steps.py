@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
 from evaluate.blame.from_program import source_of
 from evaluate.blame.steps import Step
-from evaluate.initializers import initializers
+from evaluate.initializers import constants, initializers
 from export.first_line import last_line
 from serve.bundle import BundleError
 from serve.onnx_runner import ORT_ERRORS, open_session
@@ -130,8 +129,4 @@ def _names(text: str) -> list[str]:
 
 def weights_of(model: onnx.ModelProto, files: Mapping[str, bytes]) -> dict[str, NDArray[Any]]:
     """Return the initializers of a graph by name; those in files beside it are read from `files`."""
-    found = dict(initializers(model, files))
-    for node in model.graph.node:
-        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
-            found[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
-    return found
+    return dict(initializers(model, files)) | constants(model)

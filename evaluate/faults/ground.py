@@ -10,10 +10,11 @@ from torch import nn
 
 from evaluate.eager import Eager
 from evaluate.faults.subjects import Subject, build_module, draw_samples, runner_of
-from evaluate.plan import FULL, JOB_ROWS, QUICK, Plan
+from evaluate.plan import FULL, QUICK, Plan
 from evaluate.source import HeldOut
 from evaluate.truth import Truth, truths_of
 from export.deployable import to_float64
+from serve.batcher import JOB_ROWS
 from serve.bundle import SCHEMA_VERSION, Manifest, Provenance
 from serve.golden import Golden
 
