@@ -51,7 +51,7 @@ def describe(classifier: Classifier) -> str:
             f"{classifier.golden().rows} inputs reproduced at batch sizes {sizes}, "
             f"{'error' if classifier.precision == 'float32' else 'drift'} at most {worst:.2f} x bound"
         )
-    beyond = _beyond_certified(classifier)
+    beyond = beyond_certified(classifier, option="--max-batch")
     return "\n".join(
         [
             f"{manifest.name}  {classifier.bundle.path}",
@@ -64,15 +64,15 @@ def describe(classifier: Classifier) -> str:
     )
 
 
-def _beyond_certified(classifier: Classifier) -> str | None:
-    """Say where more rows are run together than the certificate speaks of."""
+def beyond_certified(classifier: Classifier, *, option: str) -> str | None:
+    """Say where more rows are run together than the certificate speaks of, and with which option fewer are."""
     graph, served = classifier.bundle.entry("onnx", classifier.precision), classifier.batcher.max_batch
     certified = None if graph is None else classifier.bundle.most_certified(graph, classifier.provider)
     if certified is None or served <= certified:
         return None
     return (
         f"up to {served} rows are run together, but the certificate speaks of at most {certified}; "
-        f"lower --max-batch to {certified}"
+        f"lower {option} to {certified}"
     )
 
 

@@ -36,7 +36,8 @@ class Options:
     precision: Literal["float32", "float16", "int8"] = "float32"
     """Which graph of the bundle runs; the reduced ones are there where the export was asked for them."""
     batch_size: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """Rows per run of the graph; 64 images or 1,024 rows of a table, if not given."""
+    """Rows per run of the graph; if not given, 64 images or 1,024 rows of a table, or as many as the certificate proves
+    together where those are fewer."""
     workers: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Threads that read and decode; as many as there are usable CPUs, up to 8, if not given."""
     allow_failed: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -74,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     options.out,
                     provider=options.provider,
                     precision=options.precision,
-                    batch_size=1024 if options.batch_size is None else options.batch_size,
+                    batch_size=options.batch_size,
                     say=progress.say,
                     allow_failed=options.allow_failed,
                     public_key=options.require_signature,
@@ -87,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 options.out,
                 provider=options.provider,
                 precision=options.precision,
-                batch_size=64 if options.batch_size is None else options.batch_size,
+                batch_size=options.batch_size,
                 workers=options.workers,
                 progress=progress,
                 allow_failed=options.allow_failed,

@@ -5,12 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from serve.announce import require_certified
+from serve.announce import beyond_certified, require_certified
 from serve.batch_output import OutputError, check_output
 from serve.batch_parts import Job, Parts, schema_of
 from serve.batch_progress import Progress
 from serve.batch_rows import BATCHES_IN_FLIGHT, Row, predict_files
 from serve.batch_source import digest_files, list_files
+from serve.batcher import MAX_BATCH
 from serve.bundle import BundleError, Precision
 from serve.classifier import Classifier
 from serve.devices import Choice, usable_cpus
@@ -56,7 +57,7 @@ def run_job(
     out: Path,
     *,
     provider: Choice,
-    batch_size: int,
+    batch_size: int | None,
     workers: int | None,
     progress: Progress,
     allow_failed: bool = False,
@@ -72,11 +73,12 @@ def run_job(
         SourceError: the source names no files.
         OutputError: the table cannot be written, another job is writing it, or an option is out of range.
     """
-    if batch_size < 1 or (workers is not None and workers < 1):
-        raise OutputError(f"--batch-size is {batch_size} and --workers {workers}, but both must be at least 1")
+    for option, value in (("--batch-size", batch_size), ("--workers", workers)):
+        if value is not None and value < 1:
+            raise OutputError(f"{option} is {value}, but must be at least 1")
     check_output(out)
     files = list_files(source)
-    rows = (BATCHES_IN_FLIGHT + 1) * batch_size
+    rows = (BATCHES_IN_FLIGHT + 1) * (batch_size or MAX_BATCH)
     with Classifier.open(
         bundle,
         provider=provider,
@@ -88,6 +90,9 @@ def run_job(
         check_classifier(classifier)
         if not allow_failed:
             require_certified(classifier.bundle, precision)
+        beyond = beyond_certified(classifier, option="--batch-size")
+        if beyond is not None:
+            progress.say(beyond)
         labels = classifier.manifest.labels
         job = Job(
             name=classifier.name,
@@ -107,7 +112,12 @@ def run_job(
                 progress.say(f"going on after {done:,} files that an earlier run finished")
             started = time.perf_counter()
             progress.start(len(files), done=done)
-            found = predict_files(classifier, files[done:], batch_size=batch_size, workers=workers or _workers())
+            found = predict_files(
+                classifier,
+                files[done:],
+                batch_size=batch_size or classifier.batcher.max_batch,
+                workers=workers or _workers(),
+            )
             _keep(parts, files, found, done=done, progress=progress)
             written = parts.merge(len(files))
     duration_s = time.perf_counter() - started

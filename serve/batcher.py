@@ -16,6 +16,11 @@ from serve.answer import Answer, DeadlineError, ModelFaultError, NotReadyError, 
 from serve.bundle import Precision
 from serve.runner import Runner
 
+MAX_BATCH = 64
+"""Most rows of one run, where nobody says how many."""
+JOB_ROWS = 1024
+"""As `MAX_BATCH`, of a batch job on a table, whose rows cost little."""
+
 Arrays = Mapping[str, NDArray[Any]]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve.answer import Answer, NotReadyError, RequestError
-from serve.batcher import Batcher, Origin
+from serve.batcher import MAX_BATCH, Batcher, Origin
 from serve.bundle import Bundle, BundleError, Manifest, Precision, read_bundle
 from serve.devices import Choice, Provider, choose_provider
 from serve.golden import Golden, check_fits, read_golden
@@ -23,8 +23,6 @@ from serve.signature import check_inputs, describe_inputs
 from serve.signing import require_signature
 
 logger = logging.getLogger(__name__)
-
-MAX_BATCH = 64
 
 
 class Classifier:
@@ -92,14 +90,15 @@ class Classifier:
         precision: Precision = "float32",
         threads: int | None = None,
         max_batch: int | None = None,
+        usual_batch: int = MAX_BATCH,
         max_queue_rows: int = 1024,
         public_key: Path | None = None,
     ) -> Self:
         """Verify a bundle, build its session from the verified bytes, and check the golden inputs on this machine.
 
         A golden check that fails is no error: the classifier stays not ready, and says why. Where a public key is
-        given, nothing is run of a bundle that its owner did not sign. Where nobody says how many rows may run together,
-        no more do than the certificate has proven.
+        given, nothing is run of a bundle that its owner did not sign. Where `max_batch` does not say how many rows may
+        run together, `usual_batch` do, but no more than the certificate has proven.
 
         Raises:
             BundleError: the bundle is missing, incomplete, altered, not signed, or its graph cannot be run.
@@ -128,7 +127,7 @@ class Classifier:
         if precision == "float16" and runner.provider == "CPUExecutionProvider":
             fault = f"{fault or why}; there float16 is computed in float32 between casts"
         if max_batch is None:
-            max_batch = min(MAX_BATCH, bundle.most_certified(graph, runner.provider) or MAX_BATCH)
+            max_batch = min(usual_batch, bundle.most_certified(graph, runner.provider) or usual_batch)
         return cls(
             bundle=bundle,
             golden=golden,

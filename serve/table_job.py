@@ -13,10 +13,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from serve.announce import require_certified
+from serve.announce import beyond_certified, require_certified
 from serve.answer import Answer, ModelFaultError
 from serve.batch_output import OutputError, check_output, open_writer, put
 from serve.batch_source import SourceError
+from serve.batcher import JOB_ROWS
 from serve.bundle import BundleError, Manifest, Precision
 from serve.classifier import Classifier
 from serve.devices import Choice
@@ -62,7 +63,7 @@ def predict_table(
     out: Path,
     *,
     provider: Choice,
-    batch_size: int,
+    batch_size: int | None,
     say: Callable[[str], None],
     allow_failed: bool = False,
     precision: Precision = "float32",
@@ -77,7 +78,7 @@ def predict_table(
         SourceError: the source is no table with the model's columns.
         OutputError: the table cannot be written, or the batch size is out of range.
     """
-    if batch_size < 1:
+    if batch_size is not None and batch_size < 1:
         raise OutputError(f"--batch-size is {batch_size}, but must be at least 1")
     check_output(out)
     rows = (_IN_FLIGHT + 1) * PIECE_ROWS
@@ -86,6 +87,7 @@ def predict_table(
         provider=provider,
         precision=precision,
         max_batch=batch_size,
+        usual_batch=JOB_ROWS,
         max_queue_rows=rows,
         public_key=public_key,
     ) as classifier:
@@ -98,6 +100,9 @@ def predict_table(
             raise BundleError(classifier.reason)
         if not allow_failed:
             require_certified(classifier.bundle, precision)
+        beyond = beyond_certified(classifier, option="--batch-size")
+        if beyond is not None:
+            say(beyond)
         started = time.perf_counter()
         schema, pieces = read_pieces(source)
         try:

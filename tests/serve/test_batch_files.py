@@ -456,7 +456,7 @@ def test_a_piece_that_breaks_before_the_end_is_trouble(
 @pytest.mark.parametrize("options", [("--batch-size", "0"), ("--workers", "0")])
 def test_options_out_of_range(tiny_path: Path, photos: Path, tmp_path: Path, capsys, options: tuple[str, str]) -> None:
     assert run(tiny_path, photos, tmp_path / "out.csv", *options) == 2
-    assert "but both must be at least 1" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"error: {options[0]} is 0, but must be at least 1\n"
     assert run(tiny_path, photos, tmp_path / "out.csv", options[0], "1") == 0
 
 

@@ -20,9 +20,10 @@ import pytest
 from serve import batch
 from serve.__main__ import main
 from serve.announce import describe
-from serve.bundle import CertificateHead, CertifiedGraph, CertifiedRows, encode_sealed, read_bundle
+from serve.bundle import CertifiedGraph, read_bundle
 from serve.classifier import Classifier
 from serve.listen import AddressError, bind, url_of
+from tests.serve.certificates import certify, ran
 from tests.serve.tiny_bundle import write_tiny_bundle
 from tests.serving import serving
 
@@ -105,20 +106,6 @@ def test_a_foreign_name_is_refused_unless_allowed(tiny_path: Path) -> None:
     with serving(str(tiny_path), "--no-page", "--allow-host", "my.proxy", *CPU) as served:
         for host, status in (("my.proxy", 200), ("evil.example", 403)):
             assert get(urllib.request.Request(f"{served.url}/v2", headers={"Host": host}))[0] == status
-
-
-def certify(bundle: Path, *, passed: bool, graphs: tuple[CertifiedGraph, ...] = ()) -> Path:
-    sha256 = read_bundle(bundle).manifest.sha256
-    head = CertificateHead(sha256="0" * 64, bundle_sha256=sha256, passed=passed, graphs=graphs)
-    (bundle / "certificate.json").write_bytes(encode_sealed(head))
-    return bundle
-
-
-def ran(*runs: tuple[int, int], **changes: Any) -> CertifiedGraph:
-    """Return what a certificate says of a graph that passed, with the size of a batch and the rows of each set."""
-    known = {"graph": "graph.onnx", "provider": "CPUExecutionProvider", "verdict": "pass", "optimized": True}
-    comparisons = tuple(CertifiedRows(batch_size=size, rows=rows) for size, rows in runs)
-    return CertifiedGraph(**{**known, "comparisons": comparisons, **changes})
 
 
 @pytest.mark.parametrize(
