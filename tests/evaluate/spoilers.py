@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from altered import replace_file
 from torch import nn
 
+from evaluate.resealed import replace_file
 from export.deployable import rebuild
 from export.factory import Factory
 from export.to_exported_program import export_program

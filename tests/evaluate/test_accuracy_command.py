@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from altered import copy_bundle, replace_file
+from altered import copy_bundle
 from onnx import helper, numpy_helper
 from own_bundles import trained
 from PIL import Image
@@ -23,6 +23,7 @@ from evaluate.accuracy.charts import draw_all
 from evaluate.accuracy.measure import figures_of, measure_accuracy
 from evaluate.accuracy.run import run_samples
 from evaluate.accuracy.trouble import AccuracyError
+from evaluate.resealed import replace_file
 from export.factory import load_factory
 from export.own_inputs import InputSettings
 from export.own_model import OwnModel, draft_of_network

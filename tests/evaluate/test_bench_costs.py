@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from altered import change_manifest, replace_file
 from numpy.typing import NDArray
 
 from evaluate.bench.costs import Costs
@@ -17,6 +16,7 @@ from evaluate.bench.progress import Progress
 from evaluate.bench.result import BenchError
 from evaluate.bench.run import Measurement
 from evaluate.bench.settings import Settings
+from evaluate.resealed import change_manifest, replace_file
 from serve.bundle import BundleError, read_bundle
 
 Evaluate = Callable[..., tuple[int, str, str]]

@@ -9,13 +9,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from altered import change_manifest, replace_file
 from onnx import helper
 from torch import nn
 
 from evaluate.blame.follow import judge
 from evaluate.blame.plant_onnx import plant_all
 from evaluate.blame.study import run_study
+from evaluate.resealed import change_manifest, replace_file
 from export.deployable import rebuild
 from export.to_torchscript import export_torchscript
 from serve.bundle import read_bundle

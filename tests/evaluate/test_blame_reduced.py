@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from altered import copy_bundle, replace_file
+from altered import copy_bundle
 from onnx import numpy_helper
 from own_bundles import NETWORKS
 
 from evaluate.blame.blame import blame_graph
 from evaluate.blame.chart import draw_blame
+from evaluate.resealed import replace_file
 from export.factory import load_factory
 from serve.bundle import read_bundle
 

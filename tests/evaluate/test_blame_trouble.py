@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from altered import copy_bundle, replace_file
+from altered import copy_bundle
 from onnx import TensorProto, helper
 from torch import Tensor, nn
 
@@ -25,6 +25,7 @@ from evaluate.blame.subject import pair_of, served_outputs
 from evaluate.blame.table import print_blame
 from evaluate.blame.trace_walk import TraceError
 from evaluate.blame.weights import WeightDifference
+from evaluate.resealed import replace_file
 from evaluate.tables import stdout_console
 from serve.bundle import BundleError, read_bundle
 from train.pictures.layout import render

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import onnx
 import pytest
-from altered import change_manifest, replace_file
 from onnx import numpy_helper
 
 from evaluate.commands.written import report
+from evaluate.resealed import change_manifest, replace_file
 from serve.bundle import read_bundle, read_certificate
 
 Evaluate = Callable[..., tuple[int, str, str]]

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from altered import copy_bundle, replace_file
+from altered import copy_bundle
 from onnx import numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
@@ -17,6 +17,7 @@ from evaluate.certificate import Certificate
 from evaluate.eager import eager_of
 from evaluate.held_weights import held_weights
 from evaluate.judge import certify
+from evaluate.resealed import replace_file
 from evaluate.source import golden_of
 from serve.bundle import read_bundle
 

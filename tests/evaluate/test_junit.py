@@ -7,13 +7,14 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from altered import copy_bundle, replace_file
+from altered import copy_bundle
 from own_bundles import NETWORKS
 
 from evaluate.certificate import Certificate, Check, Setting
 from evaluate.graph_verdict import Comparison, GraphVerdict, Verdict
 from evaluate.junit import junit_xml
 from evaluate.ratios import max_multiple, rmse_multiple
+from evaluate.resealed import replace_file
 
 Evaluate = Callable[..., tuple[int, str, str]]
 

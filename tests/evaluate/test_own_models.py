@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from altered import change_manifest, copy_bundle
+from altered import copy_bundle
 from own_bundles import NETWORKS, samples_of, trained, write_own_bundle
 from spoilers import leave_dropout_on, plant, scale_one_weight, swap_outputs, zero_one_bias
 from torch import nn
@@ -17,6 +17,7 @@ from evaluate.accuracy.measure import measure_accuracy
 from evaluate.bench.run import Measurement
 from evaluate.bench.settings import Settings
 from evaluate.judge import certify
+from evaluate.resealed import change_manifest
 from export.factory import load_factory
 from serve.bundle import BundleError, read_bundle
 

@@ -11,12 +11,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from altered import change_manifest, replace_file
 from onnx import numpy_helper
 from spoilers import leave_dropout_on, plant, scale_one_weight, swap_outputs, zero_one_bias
 from torch import nn
 
 from evaluate.certificate import Certificate
+from evaluate.resealed import change_manifest, replace_file
 from export.deployable import rebuild
 from serve.bundle import CERTIFICATE, Manifest, read_bundle
 from serve.golden import Golden, encode_golden, read_golden

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
-from altered import copy_bundle, replace_file
+from altered import copy_bundle
 from onnx import numpy_helper
 from own_bundles import NETWORKS
 from scipy.stats import binomtest
@@ -16,6 +16,7 @@ from scipy.stats import binomtest
 from evaluate.certificate import Certificate
 from evaluate.graph_verdict import Decisions, OutputError
 from evaluate.reduced import compare_decisions, judge_decisions, judge_reduced, paired_drop
+from evaluate.resealed import replace_file
 
 Evaluate = Callable[..., tuple[int, str, str]]
 INT8, FP16 = "graph.int8.onnx", "graph.fp16.onnx"

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from altered import change_manifest, copy_bundle, replace_file
+from altered import copy_bundle
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -27,6 +27,7 @@ from evaluate.report.show import cell_text, image_uri
 from evaluate.report.svg import inline_svg
 from evaluate.report.together import beside_first, state_of, worst_share
 from evaluate.report.words import bar, deviation, milliseconds, moment, number, sure, times
+from evaluate.resealed import change_manifest, replace_file
 from export.factory import load_factory
 from serve.bundle import Feature, Manifest, read_bundle, seal
 from train.dataset import MissingDataError

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from altered import copy_bundle, replace_file
+from altered import copy_bundle
 from own_bundles import NETWORKS
+
+from evaluate.resealed import replace_file
 
 Evaluate = Callable[..., tuple[int, str, str]]
 FACTORY = ("--factory", f"{NETWORKS}:TwoInputs")

@@ -12,7 +12,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from altered import replace_file
 from onnx import numpy_helper
 from onnxruntime import InferenceSession
 from torch import Tensor, nn
@@ -29,6 +28,7 @@ from evaluate.graph_verdict import Search
 from evaluate.image_inputs import image_input_sets
 from evaluate.inputs import InputSet, count, take, whole
 from evaluate.plan import plan_of
+from evaluate.resealed import replace_file
 from evaluate.source import dataset_of
 from evaluate.trouble import ParityError
 from evaluate.truth import Truth, _truth
