@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from export.errors import ExportError
 from export.golden_inputs import CALIBRATION_ROWS, HELD_OUT_ROWS
+from export.npz_file import check_array, check_names, check_same_rows, read_npz
 from export.own_inputs import OwnInputs
 from export.true_values import true_values
 from serve.batch_source import SourceError, list_files
@@ -145,27 +146,16 @@ def _table(
 def _arrays(
     path: Path, inputs: OwnInputs, labels: tuple[str, ...], targets: tuple[str, ...], most: int | None
 ) -> Samples:
-    arrays = _load(path)
+    arrays, names = read_npz(path, expected={*(spec.name for spec in inputs.specs), LABEL, *targets})
     found = {}
     for spec in inputs.specs:
-        if spec.name not in arrays:
-            raise ExportError(
-                f"--samples {path} has arrays {some_names(tuple(arrays))}, but input {spec.name} was expected; "
-                "name one array after each input"
-            )
-        values = arrays[spec.name]
-        if values.dtype != spec.dtype or list(values.shape[1:]) != list(spec.shape[1:]):
-            raise ExportError(
-                f"--samples {path} has {spec.name} as {values.dtype} {list(values.shape)}, but {spec.dtype} "
-                f"[rows, {', '.join(str(size) for size in spec.shape[1:])}] was expected"
-            )
-        _check_finite(path, spec.name, values, inputs.features)
-        found[spec.name] = values
-    rows = {len(values) for values in found.values()}
-    if len(rows) != 1 or not rows - {0}:
-        raise ExportError(f"--samples {path} has {sorted(rows)} rows, but all inputs must have the same, at least one")
+        check_names(path, spec.name, names)
+        check_array(path, spec, arrays[spec.name])
+        _check_finite(path, spec.name, arrays[spec.name], inputs.features)
+        found[spec.name] = arrays[spec.name]
+    check_same_rows(path, found)
     given = arrays[LABEL].tolist() if LABEL in arrays else None
-    count = rows.pop()
+    count = len(next(iter(found.values())))
     lists = {name: values.tolist() for name, values in arrays.items() if name in targets and values.ndim == 1}
     truth = true_values(path, lists, targets, rows=count, found=list(lists))
     return _chosen(found, _classes(given, count, labels), truth, path.stem, most)
@@ -185,17 +175,6 @@ def _check_finite(path: Path, name: str, values: NDArray[Any], features: tuple[F
             f"--samples {path} has {values[row, *place]} in row {row + 1} of {where}, but finite numbers were "
             "expected; mend that row or take it away"
         )
-
-
-def _load(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        archive = np.load(path, allow_pickle=False)
-        if isinstance(archive, np.ndarray):
-            raise ValueError("it holds one array without a name, as np.save writes it")
-        with archive:
-            return {name: archive[name] for name in archive.files}
-    except Exception as error:  # of damaged bytes, numpy's reader raises whatever its parts do
-        raise ExportError(f"--samples {path} cannot be read ({error}), but an .npz of arrays was expected") from error
 
 
 def _columns(path: Path, names: Sequence[str]) -> tuple[dict[str, list[object]], list[str]]:

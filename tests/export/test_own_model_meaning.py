@@ -319,12 +319,30 @@ def test_a_tables_optional_column_may_lack_values_but_not_be_infinite(tmp_path: 
         pytest.param(
             "rows.csv", r"is rows\.csv, but the network takes images; give a folder of images, or an", id="csv"
         ),
-        pytest.param("torn.npz", r"--samples torn\.npz cannot be read", id="torn npz"),
+        pytest.param(
+            "torn.npz",
+            r"--samples torn\.npz is no \.npz, but one with an array per input was expected; write it with np",
+            id="text",
+        ),
         pytest.param("short.npz", r"--samples short\.npz cannot be read \(", id="npz cut short"),
-        pytest.param("one.npz", r"one\.npz cannot be read \(it holds one array without a name, as np\.save", id="npy"),
-        pytest.param("other.npz", r"has arrays x, but input image was expected", id="other npz"),
-        pytest.param("shape.npz", r"has image as uint8 \[2, 8, 8, 3\], but uint8 \[rows, 16, 16, 3\] was", id="shape"),
-        pytest.param("none.npz", r"has \[0\] rows, but all inputs must have the same, at least one", id="no rows"),
+        pytest.param(
+            "half.npz", r"half\.npz ends too early for an \.npz, so it is damaged or cut .*; copy or", id="half"
+        ),
+        pytest.param("one.npz", r"one\.npz holds one array without a name, as np\.save .*; write it with", id="npy"),
+        pytest.param("objects.npz", r"objects\.npz holds image as Python objects, but plain .*; save it", id="objects"),
+        pytest.param("names.npz", r"names\.npz holds label as Python objects, but plain numbers or texts", id="names"),
+        pytest.param("other.npz", r"has the arrays x, but input image was expected; name one", id="other npz"),
+        pytest.param("nothing.npz", r"has no arrays, but input image was expected; name one array", id="no arrays"),
+        pytest.param(
+            "shape.npz", r"image as uint8 \[2, 8, 8, 3\], but uint8 \[rows, 16, 16, 3\] .*; save rows", id="shape"
+        ),
+        pytest.param(
+            "one_row.npz", r"has image as uint8 \[16, 16, 3\], .*; save one row as image\[None\]$", id="one row"
+        ),
+        pytest.param(
+            "float.npz", r"has image as float64 \[2, 16, .*; save pixel values from 0 to 255 as uint8$", id="dtype"
+        ),
+        pytest.param("none.npz", r"has no rows of image, but at least one was expected; save some rows", id="no rows"),
         pytest.param("classes.npz", "has the true class 'burger', but --labels are pizza", id="classes"),
         pytest.param("few.npz", "has 1 true classes, but 2 rows; give one for each", id="few classes"),
     ],
@@ -338,7 +356,8 @@ def test_samples_that_are_not_what_the_network_takes(name: str, message: str, he
     (here / "torn.npz").write_bytes(b"torn")
     two = np.zeros((2, 16, 16, 3), np.uint8)
     np.savez("other.npz", x=two)
-    content = (here / "other.npz").read_bytes()
+    np.savez("whole.npz", image=two)
+    content = (here / "whole.npz").read_bytes()
     (here / "short.npz").write_bytes(content[:900] + content[1200:])
     with (here / "one.npz").open("wb") as file:
         np.save(file, two)
@@ -347,12 +366,28 @@ def test_samples_that_are_not_what_the_network_takes(name: str, message: str, he
         file.truncate((64 << 20) + 1)
     (here / "barred").mkdir()
     (here / "barred" / "a.png").symlink_to("/proc/self/mem")
+    (here / "half.npz").write_bytes(content[:900])
+    np.savez("objects.npz", image=two.astype(object))
+    np.savez("names.npz", image=two, label=np.asarray(["pizza", "sushi"], dtype=object))
+    np.savez("nothing.npz")
+    np.savez("one_row.npz", image=two[0])
+    np.savez("float.npz", image=two / 255)
     np.savez("shape.npz", image=two[:, :8, :8])
     np.savez("none.npz", image=two[:0])
     np.savez("classes.npz", image=two, label=np.asarray(["pizza", "burger"]))
     np.savez("few.npz", image=two, label=np.asarray([1]))
     with pytest.raises(ExportError, match=message):
         draft_of_factory(command(samples=Path(name)))
+
+
+def test_arrays_of_unequal_rows_are_named(tmp_path: Path) -> None:
+    specs = tuple(TensorSpec(name=name, dtype="float32", shape=("batch", 2)) for name in ("here", "there"))
+    np.savez(tmp_path / "x.npz", here=np.zeros((39, 2), np.float32), there=np.zeros((40, 2), np.float32))
+    with pytest.raises(ExportError, match=r"x\.npz has 39 rows of here, but 40 of there; save as many rows of each"):
+        read_samples(tmp_path / "x.npz", OwnInputs(specs=specs), ())
+    np.savez(tmp_path / "x.npz", here=np.zeros((3, 2), np.float64), there=np.zeros((3, 2), np.float32))
+    with pytest.raises(ExportError, match=r"has here as float64 \[3, 2\], .*; save it as here\.astype\('float32'\)$"):
+        read_samples(tmp_path / "x.npz", OwnInputs(specs=specs), ())
 
 
 @pytest.mark.parametrize(
