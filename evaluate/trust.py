@@ -6,19 +6,20 @@ from serve.bundle import Bundle, BundleError, read_bundle
 from serve.signing import require_signature
 
 
-def read_trusted(path: Path, *, trust: bool, public_key: Path | None) -> Bundle:
+def read_trusted(path: Path, *, trust: bool, public_key: Path | None, certificate: bool = True) -> Bundle:
     """Read a bundle to judge, before anything of it is loaded by torch.
 
     Args:
         path: Its directory.
         trust: Whether who made it is trusted with running code here.
         public_key: PEM file; where it is given, its owner must have signed the bundle, and is trusted.
+        certificate: Whether its certificate is read.
 
     Raises:
         BundleError: it is missing or altered, not signed by that key, or holds an exported program of nobody trusted.
         SigningError: the key cannot be used.
     """
-    bundle = read_bundle(path)
+    bundle = read_bundle(path, certificate=certificate)
     if public_key is not None:
         require_signature(bundle, public_key)
     elif not trust:

@@ -7,7 +7,8 @@ from typing import Literal
 from serve.bundle import Bundle, BundleError, Precision
 from serve.classifier import Classifier
 
-Certified = Literal["passed", "failed", "none"]
+Certified = Literal["passed", "failed", "unproven", "not judged", "none"]
+_OF_VERDICT: dict[str, Certified] = {"pass": "passed", "fail": "failed", "unproven": "unproven"}
 
 
 def read_certified(bundle: Bundle, precision: Precision = "float32") -> Certified:
@@ -16,8 +17,7 @@ def read_certified(bundle: Bundle, precision: Precision = "float32") -> Certifie
     if certificate is None:
         return "none"
     if certificate.precisions:  # that of another precision is no reason to refuse this one
-        verdict = certificate.precisions.get(precision)
-        return "none" if verdict in {None, "not judged"} else "passed" if verdict == "pass" else "failed"
+        return _OF_VERDICT.get(certificate.precisions.get(precision, ""), "not judged")
     return "passed" if certificate.passed else "failed"
 
 
@@ -25,10 +25,17 @@ def require_certified(bundle: Bundle, precision: Precision = "float32") -> None:
     """Refuse a graph of which it is known that it is not the model that was trained.
 
     Raises:
-        BundleError: its certificate says that parity failed.
+        BundleError: its certificate says that parity failed, or that nothing was proven.
     """
-    if read_certified(bundle, precision) == "failed":
-        of = "" if precision == "float32" else f" in {precision}"
+    said = read_certified(bundle, precision)
+    of = "" if precision == "float32" else f" in {precision}"
+    if said == "unproven":
+        raise BundleError(
+            f"{bundle.path} has a certificate that says nothing was proven{of}, as the inputs could not have shown a "
+            "wrong graph; certify it on others, by `python -m evaluate parity`, or use it all the same with "
+            "--allow-failed"
+        )
+    if said == "failed":
         raise BundleError(
             f"{bundle.path} has a certificate that says parity failed{of}, so this is not the model that was trained; "
             "see `python -m evaluate parity`, or use it all the same with --allow-failed"
@@ -38,10 +45,13 @@ def require_certified(bundle: Bundle, precision: Precision = "float32") -> None:
 def describe(classifier: Classifier) -> str:
     """Return some lines about a model."""
     manifest, checks = classifier.manifest, classifier.checks
+    parity = f"python -m evaluate parity {classifier.bundle.path}"
     certificate = {
         "passed": "passed",
         "failed": "FAILED: this is not the model that was trained",
-        "none": f"none, so not certified; make one with `python -m evaluate parity {classifier.bundle.path}`",
+        "unproven": "UNPROVEN: the inputs that it was judged on could not have shown a wrong graph",
+        "not judged": f"of other graphs, so not certified; judge this one with `{parity}`",
+        "none": f"none, so not certified; make one with `{parity}`",
     }[read_certified(classifier.bundle, classifier.precision)]
     golden = f"NOT READY: {classifier.reason}"
     if classifier.ready:

@@ -123,8 +123,12 @@ class Bundle:
         return content
 
 
-def read_bundle(path: Path | str) -> Bundle:
+def read_bundle(path: Path | str, *, certificate: bool = True) -> Bundle:
     """Read a bundle and check every file of it against its digest.
+
+    Args:
+        path: Its directory.
+        certificate: Whether its certificate is read; not where it is about to be made anew.
 
     Raises:
         BundleError: the bundle is missing, incomplete, altered or of another schema.
@@ -146,7 +150,7 @@ def read_bundle(path: Path | str) -> Bundle:
     bundle = Bundle(path=path, manifest=manifest)
     for entry in manifest.files:
         bundle.read(entry)
-    return replace(bundle, certificate=read_certificate(bundle))
+    return replace(bundle, certificate=read_certificate(bundle)) if certificate else bundle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,15 +65,18 @@ def run_parity(command: Parity) -> int:
     """Judge, print, and write what was asked for.
 
     Raises:
+        BundleError: there is no bundle, or none to be trusted.
         ParityError: what was asked for makes no sense, or the certificate cannot be written.
+        ProviderError: CUDA was asked for and there is none.
         TargetError: a file that was asked for cannot stand there.
     """
     _check(command)
+    started = time.perf_counter()
+    bundle = _read(command)  # before torch, which takes its seconds
 
     from rich.console import Console
     from rich.status import Status
 
-    started = time.perf_counter()
     with Status("loading torch", console=Console(stderr=True)) as status:
         from evaluate.agreement import earlier_certificate, loses_what_was_known, sentences
         from evaluate.judge import certify
@@ -81,7 +84,6 @@ def run_parity(command: Parity) -> int:
         from evaluate.source import held_out_of
         from export.factory import load_factory
 
-        bundle = _read(command)
         earlier = earlier_certificate(bundle)
         certificate = certify(
             bundle,
@@ -129,9 +131,14 @@ def _read(command: Parity) -> "Bundle":
     """Read the bundle; of a stranger's exported program, which is not to be judged, nothing is loaded."""
     from evaluate.trust import read_trusted, refuse_programs
     from evaluate.ways import choose_graphs
+    from serve.devices import choose_provider
 
+    choose_provider(command.provider)
     bundle = read_trusted(
-        command.bundle, trust=command.trust or command.runners != ALL, public_key=command.require_signature
+        command.bundle,
+        trust=command.trust or command.runners != ALL,
+        public_key=command.require_signature,
+        certificate=False,  # a damaged one is made anew
     )
     program = bundle.entry("exported-program")
     graphs = choose_graphs(bundle, chosen("--runners", command.runners, "onnx"))

@@ -31,7 +31,7 @@ class Example:
 def certified(bundle: Bundle, precision: Precision = "float32") -> str:
     """Say what the certificate says of the graph that runs: ``certified``, ``parity FAILED`` or ``not certified``."""
     said = read_certified(bundle, precision)
-    return {"passed": "certified", "failed": "parity FAILED", "none": "not certified"}[said]
+    return {"passed": "certified", "failed": "parity FAILED", "unproven": "parity UNPROVEN"}.get(said, "not certified")
 
 
 def choose_examples(classifier: Classifier) -> list[Example]:

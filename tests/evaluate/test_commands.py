@@ -9,6 +9,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+from altered import copy_bundle
 from onnx import numpy_helper
 
 from evaluate.commands.written import report
@@ -54,7 +55,8 @@ def test_one_flipped_byte_in_any_file_is_trouble(
     content = bytearray((digits_bundle / name).read_bytes())
     content[random.Random(name).randrange(len(content))] ^= 1
     (wrong_bundle / name).write_bytes(bytes(content))
-    code, _, err = evaluate("parity", str(wrong_bundle))
+    command = "accuracy" if name == "certificate.json" else "parity"  # which makes that one anew
+    code, _, err = evaluate(command, str(wrong_bundle))
     assert code == 2
     assert err.startswith(f"error: {wrong_bundle / name} ")
     assert err.count("\n") == 1
@@ -72,6 +74,19 @@ def test_a_certificate_of_another_bundle_is_trouble(
     code, _, err = evaluate("accuracy", str(wrong_bundle))
     assert code == 2
     assert "certifies bundle" in err
+
+
+@pytest.mark.parametrize("content", [b"{", b"", None])
+def test_a_damaged_certificate_is_made_again(
+    content: bytes | None, digits_bundle: Path, evaluate: Evaluate, tmp_path: Path
+) -> None:
+    bundle = copy_bundle(digits_bundle, tmp_path / "bundle")
+    assert evaluate("parity", str(bundle), "--quick")[0] == 0
+    path = bundle / "certificate.json"
+    path.write_bytes(path.read_bytes().replace(b'"rows"', b'"rowz"', 1) if content is None else content)
+    assert "make it again" in evaluate("accuracy", str(bundle))[2]
+    assert evaluate("parity", str(bundle), "--quick")[0] == 0
+    assert evaluate("accuracy", str(bundle))[0] == 0
 
 
 def test_samples_below_one_are_trouble(digits_bundle: Path, evaluate: Evaluate) -> None:

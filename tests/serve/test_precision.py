@@ -137,14 +137,28 @@ def test_a_failure_of_int8_does_not_stop_float32(reduced: Path) -> None:
         sha256="0" * 64,
         bundle_sha256=read_bundle(reduced).manifest.sha256,
         passed=False,
-        precisions={"float32": "pass", "int8": "fail"},
+        precisions={"float32": "pass", "int8": "fail", "float16": "unproven"},
     )
     (reduced / "certificate.json").write_bytes(encode_sealed(head))
     bundle = read_bundle(reduced)
     require_certified(bundle)
-    require_certified(bundle, "float16")  # nothing is said of it
+    with pytest.raises(BundleError, match=r"certificate that says nothing was proven in float16, as the inputs could"):
+        require_certified(bundle, "float16")
     with pytest.raises(BundleError, match=r"certificate that says parity failed in int8, so this is not the model"):
         require_certified(bundle, "int8")
+
+
+def test_a_certificate_of_another_precision_says_that_this_one_is_not_judged(reduced: Path) -> None:
+    head = CertificateHead(
+        sha256="0" * 64,
+        bundle_sha256=read_bundle(reduced).manifest.sha256,
+        passed=True,
+        precisions={"int8": "pass"},
+    )
+    (reduced / "certificate.json").write_bytes(encode_sealed(head))
+    require_certified(read_bundle(reduced))
+    with Classifier.open(reduced, provider="cpu", threads=1) as classifier:
+        assert "certificate  of other graphs, so not certified; judge this one with" in describe(classifier)
 
 
 def test_batch_predicts_with_the_precision_asked_for(
