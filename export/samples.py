@@ -113,8 +113,8 @@ def _images(folder: Path, inputs: OwnInputs, labels: tuple[str, ...], most: int 
     names = [path.parent.name if path.parent != folder else None for path in chosen]
     if labels and any(names) and not set(names) & set(labels):
         raise ExportError(
-            f"--samples {folder} has a sub-folder {next(filter(None, names))}, but --labels are "
-            f"{some_names(labels)}; name the sub-folders like the labels, or put the images directly in the folder"
+            f"--samples {folder} has a sub-folder {next(filter(None, names))}, but the classes are "
+            f"{some_names(labels)}; name the sub-folders like them, or put the images directly in the folder"
         )
     index = [labels.index(name) if name in labels else -1 for name in names]
     return Samples(
@@ -139,7 +139,7 @@ def _table(
         raise ExportError(f"--samples {path} has no rows, but at least one was expected")
     _check_finite(path, inputs.specs[0].name, values, inputs.features)
     truth = true_values(path, columns, targets, rows=len(values), found=names)
-    classes = _classes(columns.get(LABEL), len(values), labels)
+    classes = _classes(columns.get(LABEL), len(values), labels, path)
     return _chosen({inputs.specs[0].name: values}, classes, truth, path.stem, most)
 
 
@@ -158,7 +158,7 @@ def _arrays(
     count = len(next(iter(found.values())))
     lists = {name: values.tolist() for name, values in arrays.items() if name in targets and values.ndim == 1}
     truth = true_values(path, lists, targets, rows=count, found=list(lists))
-    return _chosen(found, _classes(given, count, labels), truth, path.stem, most)
+    return _chosen(found, _classes(given, count, labels, path), truth, path.stem, most)
 
 
 def _check_finite(path: Path, name: str, values: NDArray[Any], features: tuple[Feature, ...]) -> None:
@@ -190,18 +190,19 @@ def _columns(path: Path, names: Sequence[str]) -> tuple[dict[str, list[object]],
     return columns, list(schema.names)
 
 
-def _classes(given: Sequence[object] | None, rows: int, labels: tuple[str, ...]) -> NDArray[np.int64]:
+def _classes(given: Sequence[object] | None, rows: int, labels: tuple[str, ...], path: Path) -> NDArray[np.int64]:
     """Return class indices of true classes that stand as names or as indices."""
     if given is None or not labels:
         return np.full(rows, -1, dtype=np.int64)
     if len(given) != rows:
-        raise ExportError(f"--samples has {len(given)} true classes, but {rows} rows; give one for each")
+        raise ExportError(f"--samples {path} has {len(given)} true classes, but {rows} rows; give one for each")
     known = {**{str(index): index for index in range(len(labels))}, **{name: i for i, name in enumerate(labels)}}
-    strange = [value for value in given if str(value) not in known]
-    if strange:
-        raise ExportError(
-            f"--samples has the true class {strange[0]!r}, but --labels are {some_names(labels)}; name one of them"
-        )
+    for row, value in enumerate(given, start=1):
+        if str(value) not in known:
+            raise ExportError(
+                f"--samples {path} has {LABEL} {value!r} in row {row}, but the classes are {some_names(labels)}; give "
+                f"one of those names there, or its index from 0 to {len(labels) - 1}"
+            )
     return np.asarray([known[str(value)] for value in given], dtype=np.int64)
 
 

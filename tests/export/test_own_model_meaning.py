@@ -312,7 +312,7 @@ def test_a_tables_optional_column_may_lack_values_but_not_be_infinite(tmp_path: 
     [
         pytest.param("nowhere", "--samples nowhere does not exist, but a folder of images", id="missing"),
         pytest.param("empty", "--samples empty holds no images, but at least one was expected", id="empty"),
-        pytest.param("burgers", "has a sub-folder burger, but --labels are pizza, steak, sushi", id="folders"),
+        pytest.param("burgers", "has a sub-folder burger, but the classes are pizza, steak, sushi; name", id="folders"),
         pytest.param("torn", r"--samples: torn/a\.png cannot be read: .* replace it or take it away", id="torn image"),
         pytest.param("large", r"large/a\.jpe cannot be read: it has more than 67,108,864 bytes", id="large image"),
         pytest.param("barred", r"--samples: barred/a\.png cannot be read \(.+\); mend that or take", id="unreadable"),
@@ -343,8 +343,8 @@ def test_a_tables_optional_column_may_lack_values_but_not_be_infinite(tmp_path: 
             "float.npz", r"has image as float64 \[2, 16, .*; save pixel values from 0 to 255 as uint8$", id="dtype"
         ),
         pytest.param("none.npz", r"has no rows of image, but at least one was expected; save some rows", id="no rows"),
-        pytest.param("classes.npz", "has the true class 'burger', but --labels are pizza", id="classes"),
-        pytest.param("few.npz", "has 1 true classes, but 2 rows; give one for each", id="few classes"),
+        pytest.param("classes.npz", r"classes\.npz has label 'burger' in row 2, but the classes are pizza, .*; give one", id="classes"),
+        pytest.param("few.npz", r"few\.npz has 1 true classes, but 2 rows; give one for each", id="few classes"),
     ],
 )
 def test_samples_that_are_not_what_the_network_takes(name: str, message: str, here: Path) -> None:
