@@ -138,4 +138,5 @@ def read_image(file: Path, preprocessing: ImagePreprocessing) -> tuple[NDArray[n
     except OSError as error:
         raise DataError(f"{file} cannot be read ({error.strerror or error}); mend that or take it away") from error
     except ImageError as error:
-        raise DataError(f"{file} cannot be read: {error}; replace it or take it away") from error
+        found = str(error).rpartition("; ")[0] or error  # what stands last is for who sends an image
+        raise DataError(f"{file} cannot be read: {found}; replace it or take it away") from error

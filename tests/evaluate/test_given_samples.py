@@ -1,9 +1,11 @@
 """What `parity --data` says of samples that it cannot take: its own option, the file and the place."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from evaluate.source import held_out_of
 from export.errors import ExportError
@@ -30,4 +32,17 @@ def test_a_text_file_in_the_place_of_arrays_is_no_npz(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"--data {path} is no .npz, but one with an array per input was expected; write it with "
         "np.savez(FILE, NAME=array)"
+    )
+
+
+def test_an_image_that_is_cut_short_has_one_remedy(tmp_path: Path) -> None:
+    content = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8), np.uint8)).save(content, "png")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").write_bytes(content.getvalue()[:60])
+    with pytest.raises(ExportError) as caught:
+        held_out_of(tmp_path / "photos", read_bundle(write_tiny_bundle(tmp_path / "tiny")).manifest)
+    assert str(caught.value) == (
+        f"--data: {tmp_path / 'photos' / 'a.png'} cannot be read: image cannot be decoded (image file is truncated); "
+        "replace it or take it away"
     )
