@@ -20,7 +20,7 @@ from evaluate.plan import Plan, plan_of
 from evaluate.reduced import MAX_DROP
 from evaluate.request import Request
 from evaluate.runners import all_candidates
-from evaluate.source import HeldOut, all_held_out, dataset_of, golden_of, some_of
+from evaluate.source import HeldOut, all_held_out, dataset_of, golden_of, recipe_of, some_of
 from evaluate.torch_threads import torch_threads
 from evaluate.truth import fewest, truths_of
 from evaluate.verdicts import RealSamples, judge_graph
@@ -31,7 +31,6 @@ from export.work import flops_per_row
 from serve.bundle import Bundle, Manifest
 from serve.devices import Choice
 from train.data_root import default_data_root
-from train.recipes.registry import find_recipe
 
 
 def certify(
@@ -98,7 +97,7 @@ def certify(
 def _certify(bundle: Bundle, request: Request, on_step: Callable[[str], None]) -> Certificate:
     manifest, seed = bundle.manifest, request.seed
     golden = golden_of(bundle)
-    checks = _manifest_checks(manifest)
+    checks = _manifest_checks(bundle)
     if not all(check.passed for check in checks[1:]):
         nothing = HeldOut(inputs={}, targets=None, source="none; graphs are not judged while the manifest is wrong")
         return conclude(bundle, checks=checks, graphs=[], setting=setting_of(bundle, request, nothing))
@@ -179,9 +178,8 @@ def _plan(manifest: Manifest, found: HeldOut, eager: Eager, *, samples: int | No
     )
 
 
-def _manifest_checks(manifest: Manifest) -> tuple[Check, ...]:
-    name = manifest.provenance.recipe
-    if name is None:
+def _manifest_checks(bundle: Bundle) -> tuple[Check, ...]:
+    recipe = recipe_of(bundle)
+    if recipe is None:
         return (NO_RECIPE,)
-    recipe = find_recipe(name)
-    return (label_check(manifest.labels, recipe.labels), *structure_checks(manifest, recipe))
+    return (label_check(bundle.manifest.labels, recipe.labels), *structure_checks(bundle.manifest, recipe))

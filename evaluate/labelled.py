@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluate.inputs import Arrays, take
-from evaluate.source import check_dataset, folder_of, golden_of
+from evaluate.source import check_dataset, folder_of, golden_of, recipe_of
 from export.errors import ExportError
 from export.folder_record import recorded_folder
 from export.own_inputs import OwnInputs
 from export.samples import read_samples
 from serve.bundle import Bundle, BundleError, Manifest
 from train.data import DATASETS, load_dataset
-from train.recipes.registry import find_recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,15 +45,14 @@ def labelled_samples(bundle: Bundle, *, data_root: Path, samples: Path | None = 
 
     Raises:
         DataError: the data of its recipe is not there.
-        BundleError: it was trained on other data, or nothing says what is true.
+        BundleError: its recipe is unknown, it was trained on other data, or nothing says what is true.
         ExportError: the samples that the user names cannot be read, or are not what the network takes.
     """
     manifest = bundle.manifest
     if samples is not None:
         return _named(samples, manifest)
-    name = manifest.provenance.recipe
-    if name is not None:
-        recipe = find_recipe(name)
+    recipe = recipe_of(bundle)
+    if recipe is not None:
         dataset = load_dataset(recipe, data_root, download=False)
         check_dataset(bundle, dataset, data_root)
         return Labelled(

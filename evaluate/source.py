@@ -12,11 +12,12 @@ from export.errors import ExportError
 from export.folder_record import recorded_folder
 from export.own_inputs import OwnInputs
 from export.samples import read_samples
-from serve.bundle import Bundle, BundleError, Manifest
+from serve.bundle import MANIFEST, Bundle, BundleError, Manifest
 from serve.golden import Golden, check_fits, read_golden
 from train.data import load_dataset
 from train.dataset import DataError, Dataset, MissingDataError
 from train.image_folder import find_folder, read_image_folder
+from train.recipes.recipe import Recipe, RecipeError
 from train.recipes.registry import find_recipe
 
 
@@ -58,19 +59,35 @@ def golden_of(bundle: Bundle) -> Golden:
     return golden
 
 
+def recipe_of(bundle: Bundle) -> Recipe | None:
+    """Return the recipe that a bundle's model was trained by, or None where it names none.
+
+    Raises:
+        BundleError: this version has no recipe of that name.
+    """
+    name = bundle.manifest.provenance.recipe
+    try:
+        return None if name is None else find_recipe(name)
+    except RecipeError as error:
+        raise BundleError(
+            f"{bundle.path / MANIFEST} names the recipe {name!r}, but none of `python -m train list` is called "
+            "that, so there is nothing to judge the bundle by; export it again, with the version that judges it"
+        ) from error
+
+
 def dataset_of(bundle: Bundle, data_root: Path) -> Dataset | None:
     """Return the data that a bundle's model was trained and tested on, or None where it has none or it is not here.
 
     A folder of the user's own images may have changed since, which is nobody's fault: then it is not here.
 
     Raises:
-        BundleError: the data of a recipe is there, but is other data; or labels are not in the order of a folder's.
+        BundleError: its recipe is unknown, its data is there but is other data, or labels are not in a folder's order.
     """
-    recipe = bundle.manifest.provenance.recipe
+    recipe = recipe_of(bundle)
     if recipe is None:
         return folder_of(bundle, data_root)
     try:
-        dataset = load_dataset(find_recipe(recipe), data_root, download=False)
+        dataset = load_dataset(recipe, data_root, download=False)
     except MissingDataError:
         return None
     check_dataset(bundle, dataset, data_root)

@@ -48,7 +48,7 @@ def test_answers_without_torch(arguments: list[str], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        pytest.param(["digit"], "error: recipe 'digit' does not exist, but one of digits", id="unknown-recipe"),
+        pytest.param(["digit"], "was expected; did you mean digits?", id="unknown-recipe"),
         pytest.param(["digits", "--epochs", "0"], "error: recipe digits has epochs 0, but at least 1", id="no-epochs"),
         pytest.param(
             ["digits", "--threads", "0"], "error: recipe digits has threads 0, but at least 1", id="no-threads"

@@ -112,12 +112,14 @@ def test_odd_image_size_is_refused(factory: str, sides: dict[str, int], message:
     [
         pytest.param("digit", r"did you mean digits\?", id="near"),
         pytest.param("fashion_tinyvgg", r"did you mean fashion-tinyvgg\?", id="underscore"),
-        pytest.param("zzz", "see `python -m train list`", id="far"),
-        pytest.param("nothing", "see `python -m train list`$", id="a-few-letters-in-common"),
+        pytest.param("zzz", "choose one of those$", id="far"),
+        pytest.param("nothing", "choose one of those$", id="a-few-letters-in-common"),
     ],
 )
 def test_unknown_recipe_suggests_the_nearest(name: str, remedy: str) -> None:
-    with pytest.raises(RecipeError, match=rf"recipe '{name}' does not exist, but one of digits, .*; {remedy}"):
+    with pytest.raises(
+        RecipeError, match=rf"recipe '{name}' does not exist, but one of the \d+ of `python -m train list` .*; {remedy}"
+    ):
         find_recipe(name)
 
 

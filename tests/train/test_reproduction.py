@@ -370,7 +370,7 @@ def test_a_server_that_does_not_come_up_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        pytest.param(["nothing"], "error: recipe 'nothing' does not exist, but one of digits", id="recipe"),
+        pytest.param(["nothing"], "error: recipe 'nothing' does not exist, but one of the", id="recipe"),
         pytest.param(["fashion-v0", "--data-root", "file"], "error: fashion-v0: python -m train run", id="no-data"),
     ],
 )

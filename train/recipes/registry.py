@@ -63,5 +63,8 @@ def find_recipe(name: str) -> Recipe:
     if recipe is not None:
         return recipe
     nearest = difflib.get_close_matches(name, RECIPES, n=1, cutoff=0.6)
-    remedy = f"did you mean {nearest[0]}?" if nearest else "see `python -m train list`"
-    raise RecipeError(f"recipe {name!r} does not exist, but one of {', '.join(RECIPES)} was expected; {remedy}")
+    remedy = f"did you mean {nearest[0]}?" if nearest else "choose one of those"
+    raise RecipeError(
+        f"recipe {name!r} does not exist, but one of the {len(RECIPES)} of `python -m train list` was expected; "
+        f"{remedy}"
+    )
