@@ -1,20 +1,15 @@
 """``python -m evaluate report``."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 
-from evaluate.commands.shared_options import FactoryName, Key, Provider, Trust
+from evaluate.commands.shared_options import Key, Provider, Trust
 from evaluate.commands.targets import TargetError, check_file
 from train.data_root import default_data_root
-
-if TYPE_CHECKING:
-    from evaluate.report.examine import Request
-    from evaluate.report.findings import Findings
-    from serve.bundle import Bundle
 
 _HOLDS = {"pass": "holds", "fail": "fails", "unproven": "is unproven"}
 
@@ -47,7 +42,14 @@ class Report:
     """Decides which samples are shown, and the resamples of the intervals."""
     bench: bool = True
     """Measure times, too: a second or two."""
-    factory: FactoryName = None
+    factory: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]],
+        tyro.conf.arg(
+            metavar="MODULE:CALLABLE",
+            help="What builds the network, where it is your own: package.module:callable or path/to/file.py:callable. "
+            "It is run, for the bundles that record its name.",
+        ),
+    ] = ()
     trust: Trust = False
     require_signature: Key = None
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
@@ -71,21 +73,30 @@ def run_report(command: Report) -> int:
     from rich.status import Status
 
     with Status("loading torch", console=Console(stderr=True)) as status:
-        from evaluate.report.examine import Request
+        from evaluate.report.builders import builders_of
+        from evaluate.report.examine import Request, examine
         from evaluate.report.page import page_of
         from evaluate.report.together import document_of, state_of
-        from export.factory import load_factory
         from train.whole_file import write_whole
 
+        status.update("building the networks")
+        builders = builders_of(bundles, command.factory)
         request = Request(
             data_root=command.data_root,
             samples=command.samples,
             provider=command.provider,
-            factory=None if command.factory is None else (load_factory(command.factory), command.factory),
             seed=command.seed,
             bench=command.bench,
+            several=len(bundles) > 1,
         )
-        found = tuple(_examined(bundle, request, status.update, several=len(bundles) > 1) for bundle in bundles)
+
+        def told(name: str, doing: str) -> None:
+            status.update(f"{name}: {doing}")
+
+        found = tuple(
+            examine(bundle, replace(request, factory=builder), on_step=partial(told, bundle.manifest.name))
+            for bundle, builder in zip(bundles, builders, strict=True)
+        )
         status.update("writing the page")
         page = page_of(found).encode("utf-8", "replace")
         write_whole(command.html, page)
@@ -99,15 +110,6 @@ def run_report(command: Report) -> int:
             print(f"{one.manifest.name}: parity {_HOLDS[state]}")
         print(f"{command.html}, {len(page) / 2**20:.1f} MiB")
     return 0 if set(states) == {"pass"} else 1
-
-
-def _examined(bundle: "Bundle", request: "Request", on_step: Callable[[str], None], *, several: bool) -> "Findings":
-    """Examine one bundle; what builds a network of one's own is none of those that recipes build."""
-    from evaluate.report.examine import examine
-
-    if several and bundle.manifest.provenance.recipe is not None:
-        request = replace(request, factory=None)
-    return examine(bundle, request, on_step=lambda doing: on_step(f"{bundle.manifest.name}: {doing}"))
 
 
 def _check(command: Report) -> None:

@@ -19,16 +19,21 @@ from evaluate.judge import certify
 from evaluate.labelled import Labelled, carried_samples, labelled_samples
 from evaluate.report.choose import choose_samples
 from evaluate.report.findings import Findings, Galleries, Sampled
+from evaluate.runners import RUN_ERRORS
 from evaluate.stored import stored_certificate
+from evaluate.trouble import ParityError
+from export.errors import ExportError
 from export.factory import Factory
 from serve.bundle import Bundle, BundleError
 from serve.decisions import decide
 from serve.devices import Choice
-from train.dataset import MissingDataError
+from train.dataset import DataError, MissingDataError
 
 BATCH_SIZES = (1, 32)
 _ROUNDS = 15
 _SECONDS = 0.3  # what a runner may take at a batch size
+# of one part, which takes no other down
+_FAULTS: tuple[type[Exception], ...] = (BenchError, BundleError, ExportError, ParityError, *RUN_ERRORS)
 OnStep = Callable[[str], None]
 
 
@@ -43,6 +48,7 @@ class Request:
         factory: What builds the network, where it is the user's own, and the name that it was given by.
         seed: Decides which samples are shown.
         bench: Whether times are measured.
+        several: Whether other bundles are examined, too, so that wrong samples or data of one are no reason to stop.
     """
 
     data_root: Path
@@ -51,6 +57,7 @@ class Request:
     factory: tuple[Factory, str] | None = None
     seed: int = 0
     bench: bool = True
+    several: bool = False
 
 
 def examine(bundle: Bundle, request: Request, *, on_step: OnStep = lambda _: None) -> Findings:
@@ -62,8 +69,8 @@ def examine(bundle: Bundle, request: Request, *, on_step: OnStep = lambda _: Non
         on_step: Told what is being done.
 
     Raises:
-        BundleError: the module cannot be built from it, or its data is other data.
-        ExportError: the samples that were named cannot be read, or are not what the network takes.
+        BundleError: the module cannot be built from it; or it is the only one, and its data is other data.
+        ExportError: it is the only one, and the samples that were named cannot be read or are not what it takes.
     """
     factory = request.factory[0] if request.factory else None
     left_out: dict[str, str] = {}
@@ -81,19 +88,10 @@ def examine(bundle: Bundle, request: Request, *, on_step: OnStep = lambda _: Non
     accuracy, sampled, galleries = None, None, None
     wrong = not certificate.graphs
     if wrong:
-        why = "the manifest is wrong, so no graph was run"
+        why = f"the manifest of {bundle.manifest.name} is wrong, so no graph was run"
         left_out |= dict.fromkeys(("accuracy", "blame", "bench"), why)
-    labelled = None if wrong else _labelled(bundle, request, left_out)
-    if labelled is not None:
-        outcomes = run_samples(
-            bundle,
-            data_root=request.data_root,
-            provider=request.provider,
-            graphs=_running(certificate),
-            factory=factory,
-            on_step=on_step,
-            labelled=labelled,
-        )
+    outcomes = None if wrong else _outcomes(bundle, certificate, request, left_out, on_step)
+    if outcomes is not None:
         accuracy = figures_of(outcomes, seed=request.seed, on_step=on_step)
         shown = outcomes.all[min(1, len(outcomes.all) - 1)]
         sampled, galleries = _look(shown, outcomes, request)
@@ -117,25 +115,57 @@ def _running(certificate: Certificate) -> tuple[str, ...]:
     return (EAGER, *(name for name in dict.fromkeys(graph.graph for graph in certificate.graphs) if name in ran))
 
 
+def _outcomes(
+    bundle: Bundle, certificate: Certificate, request: Request, left_out: dict[str, str], on_step: OnStep
+) -> Outcomes | None:
+    """Run the samples whose truth is known; where there are none, or they cannot be run, say why."""
+    labelled = _labelled(bundle, request, left_out)
+    if labelled is None:
+        return None
+    try:
+        return run_samples(
+            bundle,
+            data_root=request.data_root,
+            provider=request.provider,
+            graphs=_running(certificate),
+            factory=request.factory[0] if request.factory else None,
+            on_step=on_step,
+            labelled=labelled,
+        )
+    except _FAULTS as error:
+        left_out["accuracy"] = why(bundle, error)
+        return None
+
+
 def _labelled(bundle: Bundle, request: Request, left_out: dict[str, str]) -> Labelled | None:
-    task = bundle.manifest.task
-    if task == "tensors":
-        left_out["accuracy"] = "the network returns tensors, of which nobody says what is right"
+    if bundle.manifest.task == "tensors":
+        left_out["accuracy"] = f"{bundle.manifest.name} returns tensors, of which nobody says what is right"
         return None
     try:
         return labelled_samples(bundle, data_root=request.data_root, samples=request.samples)
     except MissingDataError:
         pass
-    except BundleError as error:
-        if bundle.manifest.provenance.recipe is not None:
+    except (BundleError, DataError, ExportError) as error:
+        nothing_known = isinstance(error, BundleError) and bundle.manifest.provenance.recipe is None
+        if not (request.several or nothing_known):
             raise
-        left_out["accuracy"] = f"{error}".removeprefix(f"{bundle.path} ")
+        left_out["accuracy"] = why(bundle, error)
         return None
     try:
         return carried_samples(bundle)
     except BundleError as error:
-        left_out["accuracy"] = f"{error}".removeprefix(f"{bundle.path} ")
+        left_out["accuracy"] = why(bundle, error)
         return None
+
+
+def why(bundle: Bundle, error: Exception) -> str:
+    """Return what an error says, of the bundle by its name: who reads the page knows no folders."""
+    text, path, name = str(error).strip() or repr(error), str(bundle.path), bundle.manifest.name
+    if text.startswith((f"{path} ", f"{path}/", f"{path}:")):
+        text = name + text.removeprefix(path)
+    elif len(bundle.path.parts) > 1:
+        text = text.replace(path, name)
+    return text if name in text else f"{name}: {text}"
 
 
 def _look(shown: Outcome, outcomes: Outcomes, request: Request) -> tuple[Sampled, Galleries]:
@@ -166,8 +196,8 @@ def _blame(
     for graph in dict.fromkeys((failed, None)):
         try:
             return blame_graph(bundle, graph=graph, factory=factory, on_step=on_step)
-        except BundleError as error:
-            left_out.setdefault("blame", f"{error}".replace(f"{bundle.path}", "the bundle"))
+        except _FAULTS as error:
+            left_out.setdefault("blame", why(bundle, error))
     return None
 
 
@@ -178,7 +208,7 @@ def _bench(
         left_out["bench"] = "--no-bench was given"
         return None
     if any(not graph.comparisons for graph in certificate.graphs):
-        left_out["bench"] = "a graph cannot be run"
+        left_out["bench"] = f"a graph of {bundle.manifest.name} cannot be run"
         return None
     settings = Settings(
         provider=request.provider, batch_sizes=BATCH_SIZES, rounds=_ROUNDS, seconds=_SECONDS, quick=True
@@ -188,6 +218,6 @@ def _bench(
         return Measurement(
             bundle, settings, factory=factory, on_step=lambda doing, _: on_step(f"timing: {doing}")
         ).run()
-    except BenchError as error:
-        left_out["bench"] = str(error)
+    except _FAULTS as error:
+        left_out["bench"] = why(bundle, error)
         return None

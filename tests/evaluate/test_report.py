@@ -29,7 +29,7 @@ from evaluate.report.together import beside_first, state_of, worst_share
 from evaluate.report.words import bar, deviation, milliseconds, moment, number, sure, times
 from evaluate.resealed import change_manifest, replace_file
 from export.factory import load_factory
-from serve.bundle import Feature, Manifest, read_bundle, seal
+from serve.bundle import BundleError, Feature, Manifest, read_bundle, seal
 from train.dataset import MissingDataError
 
 Evaluate = Callable[..., tuple[int, str, str]]
@@ -226,7 +226,7 @@ def test_without_samples_a_regression_says_why_it_is_not_measured(
     options = ("--factory", f"{own / 'nets.py'}:Prices", "--no-bench")
     assert evaluate("report", str(own / "prices"), "--html", str(html), *options)[0] == 0
     text = look(html).text
-    assert "Not here: has no recipe and carries no labelled samples" in text
+    assert "Not here: prices has no recipe and carries no labelled samples" in text
     assert "What it says of samples" not in text
 
 
@@ -395,6 +395,50 @@ def test_a_bundle_whose_network_cannot_be_built_is_trouble_and_writes_nothing(
     assert code == 2
     assert "--factory" in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_factories_build_the_bundles_that_record_them_and_one_that_lacks_is_named_at_once(
+    own: Path, evaluate: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    html, nets = tmp_path / "report.html", own / "nets.py"
+    bundles = (str(own / "pictures"), str(own / "prices"))
+    given = (f"--factory={nets}:Pictures", f"--factory={nets}:Prices")
+
+    def never(*_: object, **__: object) -> None:
+        pytest.fail("something was measured")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("evaluate.report.examine.examine", never)
+        for options, sentence in (
+            ((), f"{bundles[0]} was built by nets.py:Pictures, and code that a file names is not run"),
+            (given[1:], "name it yourself, with --factory nets.py:Pictures"),
+            (given[:1], f"{bundles[1]} was built by nets.py:Prices, and code that a file names is not run"),
+            (
+                (*given, "--factory=torch.nn:Identity"),
+                "--factory is torch.nn:Identity, but what is given was built by nets.py:Pictures, nets.py:Prices; "
+                "leave it out",
+            ),
+        ):
+            code, out, err = evaluate("report", *bundles, "--html", str(html), *options)
+            assert (code, out) == (2, "")
+            assert sentence in err
+        (tmp_path / "nets.py").write_text(f"{NETWORKS}# later", encoding="utf-8")
+        other = (given[0], f"--factory={tmp_path / 'nets.py'}:Prices")
+        code, _, err = evaluate("report", *bundles, "--html", str(html), *other)
+        assert code == 2
+        assert f"{bundles[1]} was built by another nets.py:Prices than --factory {tmp_path}" in err
+    assert not html.exists()
+
+    def broken(*_: object, **__: object) -> None:
+        raise BundleError(f"{bundles[1]} cannot be timed")
+
+    monkeypatch.setattr("evaluate.report.examine.Measurement", broken)
+    samples = ("--samples", str(own / "Pictures.npz"))
+    assert evaluate("report", *bundles, "--html", str(html), *given, *samples)[0] == 0
+    text = look(html).text
+    assert "Not here: prices cannot be timed." in text
+    assert "Not here: prices: --samples" in text
+    assert "The surest mistakes" in text
 
 
 def test_a_bundle_whose_labels_turn_the_page_is_trouble(own: Path, evaluate: Evaluate, tmp_path: Path) -> None:
