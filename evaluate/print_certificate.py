@@ -8,7 +8,7 @@ from rich.markup import escape
 from evaluate.certificate import Certificate
 from evaluate.graph_verdict import GraphVerdict
 from evaluate.parity_table import STYLE, print_table, worst_verdict
-from evaluate.ratios import worst_slack
+from evaluate.ratios import worst_search, worst_slack
 from evaluate.tables import short, way
 from serve.parity import MAX_FACTOR, RMSE_FACTOR
 
@@ -90,14 +90,13 @@ def _print_summaries(group: list[GraphVerdict], certificate: Certificate, consol
     for held in certificate.weights:
         if held.graph == group[0].graph:
             console.print(f"  {held.sentence}", markup=False)
-    searches = [graph.search for graph in group if graph.search is not None]
-    if searches:
-        search = max(searches, key=lambda one: (one.graph_after is None, one.graph_after or 0.0))
+    search = worst_search(group)
+    if search is not None:
         after = "no number" if search.graph_after is None else f"{search.graph_after:.2f}"
         console.print(
             f"  {search.rows} worse rows sought: greatest error {search.graph_before:.2f} before, "
             f"{after} after; PyTorch's own {search.eager_before:.2f} and {search.eager_after:.2f}, "
-            "in multiples of that on the samples",
+            "in multiples of PyTorch's greatest on the samples",
             markup=False,
         )
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 
-from evaluate.graph_verdict import Comparison
+from evaluate.graph_verdict import Comparison, GraphVerdict, Search
 from serve.parity import MAX_FACTOR, RMSE_FACTOR
 
 
@@ -44,3 +44,9 @@ def _greatest(found: list[tuple[float | None, float | None]], factor: float) -> 
 def worst_slack(comparisons: Iterable[Comparison]) -> float:
     """Return how many times as wide as the rule's the bounds were at most, for a runtime's rounding; 1 is the rule."""
     return max((comparison.slack for comparison in comparisons), default=1.0)
+
+
+def worst_search(ways: Iterable[GraphVerdict]) -> Search | None:
+    """Return the search that found the greatest error of a graph over the ways it was run in; None without any."""
+    found = [way.search for way in ways if way.search is not None]
+    return max(found, key=lambda one: (one.graph_after is None, one.graph_after or 0.0), default=None)

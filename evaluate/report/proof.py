@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from evaluate.certificate import WORST_FIRST, Certificate
 from evaluate.graph_verdict import Comparison, GraphVerdict, OutputError, Search, Verdict
-from evaluate.ratios import max_multiple, rmse_multiple, worst_slack
+from evaluate.ratios import max_multiple, rmse_multiple, worst_search, worst_slack
 from evaluate.tables import way
 from serve.parity import MAX_FACTOR, RMSE_FACTOR
 
@@ -56,7 +56,7 @@ class Proof:
         notes: What one should know of how it ran.
         reduced: Errors of a graph of reduced precision.
         rows: One for each input set.
-        sought: What seeking worse inputs gained, a sentence; or None.
+        sought: What seeking worse inputs gained in the worst of the ways, a sentence; or None.
     """
 
     graph: str
@@ -85,7 +85,7 @@ def _proof(group: list[GraphVerdict], certificate: Certificate) -> Proof:
     for verdict in group:
         for one in verdict.comparisons:
             sets.setdefault(one.input_set, []).append(one)
-    first = group[0]
+    first, search = group[0], worst_search(group)
     return Proof(
         graph=first.graph,
         precision=first.precision,
@@ -96,16 +96,17 @@ def _proof(group: list[GraphVerdict], certificate: Certificate) -> Proof:
         notes=tuple(dict.fromkeys(verdict.note for verdict in group if verdict.note)),
         reduced=next((verdict.reduced.outputs for verdict in group if verdict.reduced), ()),
         rows=tuple(_row(comparisons) for comparisons in sets.values()),
-        sought=next((_sought(verdict.search) for verdict in group if verdict.search), None),
+        sought=None if search is None else _sought(search),
         weights=next((held.sentence for held in certificate.weights if held.graph == first.graph), None),
     )
 
 
 def _sought(search: Search) -> str:
+    after = "no number" if search.graph_after is None else f"{search.graph_after:.2f}"
     return (
-        f"Worse inputs were sought, {search.rows:,} rows: the greatest error of the graph went from "
-        f"{search.graph_before:.2f} to {search.graph_after:.2f}, and that of PyTorch itself from "
-        f"{search.eager_before:.2f} to {search.eager_after:.2f} times PyTorch's on the samples."
+        f"Worse inputs were sought, {search.rows:,} rows: the greatest error of the graph was "
+        f"{search.graph_before:.2f} before and {after} after, that of PyTorch itself {search.eager_before:.2f} and {search.eager_after:.2f}, in "
+        "multiples of PyTorch\N{RIGHT SINGLE QUOTATION MARK}s greatest on the samples."
     )
 
 

@@ -1,5 +1,6 @@
 """The report: what stands in it, what is escaped, that nothing is loaded, exit codes, and what it does without data."""
 
+import io
 import json
 import re
 import unicodedata
@@ -15,14 +16,18 @@ import torch
 from altered import copy_bundle
 from matplotlib.figure import Figure
 from PIL import Image
+from rich.console import Console
 
 import export.__main__
 from evaluate.accuracy.classes import score_classes
+from evaluate.graph_verdict import Search
+from evaluate.print_certificate import print_certificate
 from evaluate.report.choose import by_chance, every_class
 from evaluate.report.examine import Request, examine
 from evaluate.report.findings import Findings
 from evaluate.report.identity import facts_of, line_of
 from evaluate.report.page import page_of
+from evaluate.report.proof import proofs_of
 from evaluate.report.show import cell_text, image_uri
 from evaluate.report.svg import inline_svg
 from evaluate.report.together import beside_first, state_of, worst_share
@@ -321,6 +326,28 @@ def test_many_classes_are_shades_and_the_worst_of_them_a_table(pictures: Finding
     assert "each of 30 true classes" in page
 
 
+@pytest.mark.parametrize("greatest", [pytest.param(3.5, id="a number"), pytest.param(None, id="no number")])
+def test_the_search_that_is_shown_is_the_one_that_the_terminal_prints(
+    pictures: Findings, greatest: float | None
+) -> None:
+    graph = pictures.certificate.graphs[0]
+    first = Search(rows=64, graph_before=1.0, graph_after=2.25, eager_before=1.0, eager_after=2.0)
+    ways = tuple(
+        replace(graph, threads=threads, search=replace(first, graph_after=after))
+        for threads, after in ((None, 2.25), (1, greatest), (2, 1.5))
+    )
+    certificate = replace(pictures.certificate, graphs=ways)
+    (proof,) = proofs_of(certificate)
+    shown = "no number" if greatest is None else "3.50"
+    unit = "in multiples of PyTorch{}s greatest on the samples"
+    assert f"was 1.00 before and {shown} after" in proof.sought
+    assert unit.format("\N{RIGHT SINGLE QUOTATION MARK}") in proof.sought
+    console = Console(file=io.StringIO(), width=400)
+    print_certificate(certificate, console)
+    assert f"greatest error 1.00 before, {shown} after" in console.file.getvalue()
+    assert unit.format("'") in console.file.getvalue()
+
+
 def test_a_certificate_that_leaves_a_graph_out_proves_too_little(pictures: Findings) -> None:
     assert state_of(pictures) == "pass"
     passed = pictures.certificate
@@ -516,7 +543,6 @@ def test_charts_load_nothing_and_follow_the_page() -> None:
 
 def test_small_images_stay_as_they_are_and_large_ones_shrink() -> None:
     import base64
-    import io
 
     rng = np.random.default_rng(0)
     for shape in ((8, 8, 1), (96, 40, 3), (300, 200, 3)):
