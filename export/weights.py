@@ -21,6 +21,7 @@ from train.wording import some_names
 PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and DistributedDataParallel; of torch.compile
 _GLOBAL = re.compile(r"Unsupported (?:class|global): (?:GLOBAL )?([\w.]+)|GLOBAL ([\w.]+)")
 _SHOWN_KEYS = 3
+_ZIP = b"PK\x03\x04"
 _UNQUANTISED = "give the weights from before they were quantised"
 
 
@@ -148,10 +149,17 @@ def _read_pickle(path: Path) -> object:
 
 
 def _damaged(path: Path, error: Exception) -> ExportError:
-    return ExportError(
-        f"--weights {path} cannot be read ({first_line(error)}); the file is damaged or cut short, or was not written "
-        f"by torch.save: copy it again, or {SAVE_WEIGHTS}"
-    )
+    with path.open("rb") as file:
+        start = file.read(len(_ZIP))
+    if not start:
+        found = "is empty"
+    elif start != _ZIP:
+        found = "was not written by torch.save, or is damaged or cut short"
+    elif "PytorchStreamReader" in str(error):  # four sentences of its own parts follow
+        found = "is damaged inside" if zipfile.is_zipfile(path) else "is damaged or cut short: its end is missing"
+    else:
+        found = f"cannot be read ({first_line(error)})"
+    return ExportError(f"--weights {path} {found}; copy it again, or {SAVE_WEIGHTS}")
 
 
 def _is_torchscript(path: Path) -> bool:

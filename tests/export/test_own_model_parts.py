@@ -119,6 +119,23 @@ def _with_a_damaged_list(path: Path) -> None:
     path.write_bytes(content.replace(b"PK\x01\x02", b"PK\x00\x00"))
 
 
+def _half_saved(path: Path) -> None:
+    torch.save(LAYER.state_dict(), path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def _bent_inside(path: Path) -> None:
+    torch.save(LAYER.state_dict(), path)
+    content = path.read_bytes()
+    path.write_bytes(content[:300] + b"\xff" * 200 + content[500:])
+
+
+_AGAIN = r"copy it again, or save the weights alone with torch\.save\(model\.state_dict\(\), 'weights\.pt'\)$"
+_NO_END = rf"^--weights \S+\.pt is damaged or cut short: its end is missing; {_AGAIN}"
+_NOT_TORCHS = rf"^--weights \S+\.pt was not written by torch\.save, or is damaged or cut short; {_AGAIN}"
+
+
 @pytest.mark.parametrize(
     ("name", "write", "message"),
     [
@@ -131,14 +148,16 @@ def _with_a_damaged_list(path: Path) -> None:
             r"holds a pickled torch\.nn\.modules\.linear\.Linear, .* save the weights alone with torch\.save",
             id="whole model",
         ),
-        pytest.param("torn.pt", lambda path: path.write_bytes(b"PK\x03\x04torn"), "damaged or cut short", id="torn"),
-        pytest.param("centre.pt", _with_a_damaged_list, "damaged or cut short", id="damaged list of parts"),
-        pytest.param("text.pt", lambda path: path.write_bytes(b"hello"), "damaged or cut short", id="text"),
-        pytest.param("empty.pt", lambda path: path.touch(), "damaged or cut short", id="empty"),
+        pytest.param("torn.pt", lambda path: path.write_bytes(b"PK\x03\x04torn"), _NO_END, id="torn"),
+        pytest.param("half.pt", _half_saved, _NO_END, id="half"),
+        pytest.param("bent.pt", _bent_inside, rf"bent\.pt is damaged inside; {_AGAIN}", id="bent inside"),
+        pytest.param("centre.pt", _with_a_damaged_list, rf"centre\.pt is damaged .*; {_AGAIN}", id="damaged list"),
+        pytest.param("text.pt", lambda path: path.write_bytes(b"hello"), _NOT_TORCHS, id="text"),
+        pytest.param("empty.pt", lambda path: path.touch(), rf"empty\.pt is empty; {_AGAIN}", id="empty"),
         pytest.param(
             "newer.pt",
             lambda path: path.write_bytes(pickle.dumps({"a": [1]}, protocol=4)),
-            r"cannot be read \(Unsupported operand 149\); the file is damaged or cut short, or was not written by",
+            _NOT_TORCHS,
             marks=pytest.mark.filterwarnings("ignore:Detected pickle protocol"),
             id="a pickle of Python's own",
         ),
