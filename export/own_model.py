@@ -32,6 +32,7 @@ _MIN_CALIBRATION = 32
 _PROBED_ROWS = 4
 _LIST = '["pizza", "steak", "sushi"]'
 _MAX_LABELS_BYTES = 16 << 20
+_ONE_A_LINE = "give a text file with one per line, in the order of the logits"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +136,8 @@ def read_labels(path: Path) -> tuple[str, ...]:
         raise ExportError(
             f"--labels {path} is no text in UTF-8 ({error}); give a file with one name per line"
         ) from error
+    if path.suffix == ".py":
+        raise ExportError(f"--labels {path} is a program, but names of classes were expected; {_ONE_A_LINE}")
     if text.lstrip().startswith(("[", "{")):
         try:
             names = json.loads(text)
@@ -147,7 +150,10 @@ def read_labels(path: Path) -> tuple[str, ...]:
         while names and not names[-1]:
             names.pop()
         if "" in names:
-            raise ExportError(f"--labels {path} has nothing in line {names.index('') + 1}; give one name per line")
+            raise ExportError(
+                f"--labels {path} has nothing in line {names.index('') + 1}, but a name in every line was expected, as in "
+                f"its first, {next(filter(None, names))!r}; take that line out, or give the file of the names"
+            )
     if not names:
         raise ExportError(f"--labels {path} is empty, but one name per line was expected")
     return tuple(names)

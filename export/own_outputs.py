@@ -16,12 +16,14 @@ from export.errors import ExportError
 from export.first_line import first_line
 from export.network_outputs import flatten_outputs
 from export.own_names import refuse_unreadable
+from export.stopped_at import stopped_at
 from serve.bundle import Task, TensorSpec
 from train.wording import some_names
 
 _PROBED_ROWS = (3, 2, 1)
 _BINARY = 2
 _SUM_ERROR = 1e-4
+_OF_INPUT = (RuntimeError, ValueError, IndexError, TypeError, AssertionError)  # what a wrong --input may bring about
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,9 +119,11 @@ def _run(
             f"{name} as {str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
             for name, tensor in zip(rows, given, strict=True)
         )
+        line = stopped_at(network, error).line
+        its_input = isinstance(error, _OF_INPUT) and not isinstance(error, NotImplementedError)
+        remedy = "check --input against what forward takes" if its_input else "mend that in forward"
         raise ExportError(
-            f"{type(network).__name__} fails on {shapes} ({first_line(error)}); "
-            "check --input against what forward takes"
+            f"{type(network).__name__} fails on {shapes} ({type(error).__name__}: {first_line(error)}{line}); {remedy}"
         ) from error
     return flatten_outputs(results)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from torch import Tensor, nn
 
@@ -97,6 +98,7 @@ def test_inputs_are_told_apart() -> None:
     ("content", "labels"),
     [
         pytest.param("pizza\nsteak \n\n", ("pizza", "steak"), id="lines"),
+        pytest.param("import duty\nfrom a to b\n", ("import duty", "from a to b"), id="words of Python"),
         pytest.param("\ufeffT-shirt/top\r\nAnkle boot\r\n", ("T-shirt/top", "Ankle boot"), id="from Windows"),
         pytest.param(json.dumps(["a", "b"]), ("a", "b"), id="JSON"),
     ],
@@ -111,7 +113,16 @@ def test_labels_are_read(content: str, labels: tuple[str, ...], tmp_path: Path) 
     [
         pytest.param(None, r"--labels .* cannot be read \(No such file", id="missing"),
         pytest.param(b"", "is empty, but one name per line was expected", id="empty"),
-        pytest.param(b"a\n\nb", "has nothing in line 2; give one name per line", id="gap"),
+        pytest.param(
+            b"a\n\nb",
+            "has nothing in line 2, but a name in every line was expected, as in its first, 'a'; take",
+            id="gap",
+        ),
+        pytest.param(
+            b"import torch\n\nclass Net:\n",
+            "nothing in line 2, .*, as in its first, 'import torch'; take that line out, or give the file of the names",
+            id="program",
+        ),
         pytest.param(b"\xff\xfe", "is no text in UTF-8", id="bytes"),
         pytest.param(b"[1, 2]", "holds other JSON than a list of names; give one, such as", id="numbers"),
         pytest.param(b'{"0": "a"}', "holds other JSON than a list of names", id="dictionary"),
@@ -123,6 +134,14 @@ def test_labels_that_cannot_be_read(content: bytes | None, message: str, tmp_pat
         (tmp_path / "l").write_bytes(content)
     with pytest.raises(ExportError, match=message):
         read_labels(tmp_path / "l")
+
+
+def test_labels_in_a_python_file_are_none(here: Path) -> None:
+    (here / "short.py").write_text("NAMES = 3\n", encoding="utf-8")
+    with pytest.raises(
+        ExportError, match=r"^--labels short\.py is a program, but names of classes were expected; give"
+    ):
+        read_labels(Path("short.py"))
 
 
 @pytest.mark.parametrize(
@@ -222,6 +241,23 @@ def test_logits_that_happen_to_lie_between_0_and_1_are_logits(here: Path) -> Non
 def test_an_input_that_forward_does_not_take_is_named(here: Path) -> None:
     with pytest.raises(ExportError, match=r"Net fails on image as float32 \[4, 1, 16, 16\] \(.*\); check --input"):
         draft_of_factory(command(inputs=("image:uint8[16,16,1]",)))
+
+
+def test_an_exception_of_forwards_own_is_named_with_its_line(here: Path) -> None:
+    source = (
+        "from torch import nn\n\n\nclass Boom(nn.Linear):\n    def forward(self, x):\n        return self.nope(x)\n"
+    )
+    (here / "boom.py").write_text(source, encoding="utf-8")
+    torch.save(nn.Linear(3, 2).state_dict(), "boom.pth")
+    boom = command(
+        "boom.py:Boom", "boom.pth", args=("in_features=3", "out_features=2"), labels=None, inputs=("t:float32[3]",)
+    )
+    with pytest.raises(ExportError) as caught:
+        draft_of_factory(boom)
+    assert str(caught.value) == (
+        "Boom fails on t as float32 [4, 3] (AttributeError: 'Boom' object has no attribute 'nope', at boom.py:6 "
+        "(return self.nope(x))); mend that in forward"
+    )
 
 
 def test_without_labels_it_is_said_that_numbers_are_predicted(here: Path) -> None:
@@ -343,7 +379,11 @@ def test_a_tables_optional_column_may_lack_values_but_not_be_infinite(tmp_path: 
             "float.npz", r"has image as float64 \[2, 16, .*; save pixel values from 0 to 255 as uint8$", id="dtype"
         ),
         pytest.param("none.npz", r"has no rows of image, but at least one was expected; save some rows", id="no rows"),
-        pytest.param("classes.npz", r"classes\.npz has label 'burger' in row 2, but the classes are pizza, .*; give one", id="classes"),
+        pytest.param(
+            "classes.npz",
+            r"classes\.npz has label 'burger' in row 2, but the classes are pizza, .*; give one",
+            id="classes",
+        ),
         pytest.param("few.npz", r"few\.npz has 1 true classes, but 2 rows; give one for each", id="few classes"),
     ],
 )
