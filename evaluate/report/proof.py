@@ -105,8 +105,8 @@ def _sought(search: Search) -> str:
     after = "no number" if search.graph_after is None else f"{search.graph_after:.2f}"
     return (
         f"Worse inputs were sought, {search.rows:,} rows: the greatest error of the graph was "
-        f"{search.graph_before:.2f} before and {after} after, that of PyTorch itself {search.eager_before:.2f} and {search.eager_after:.2f}, in "
-        "multiples of PyTorch\N{RIGHT SINGLE QUOTATION MARK}s greatest on the samples."
+        f"{search.graph_before:.2f} before and {after} after, that of PyTorch itself {search.eager_before:.2f} and "
+        f"{search.eager_after:.2f}, in multiples of PyTorch\N{RIGHT SINGLE QUOTATION MARK}s greatest on the samples."
     )
 
 
