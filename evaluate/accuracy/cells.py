@@ -33,8 +33,10 @@ def share(estimate: Estimate) -> str:
 
 def on_line(estimate: Estimate) -> str:
     """Write an estimated share in per cent with its interval on one line."""
-    if estimate.value is None or estimate.interval_95 is None:
+    if estimate.value is None:
         return "-"
+    if estimate.interval_95 is None:
+        return f"{100 * estimate.value:.1f}"
     low, high = estimate.interval_95
     return f"{100 * estimate.value:.1f} ({100 * low:.1f} to {100 * high:.1f})"
 

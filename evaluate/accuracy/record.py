@@ -10,7 +10,10 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A figure and its 95 % interval; None where there is nothing to divide by."""
+    """A figure and its 95 % interval; None where there is nothing to divide by.
+
+    There is a figure and no interval where all resamples of a bootstrap give the same, which says nothing.
+    """
 
     value: float | None
     interval_95: Interval | None
@@ -138,7 +141,7 @@ class TargetErrors:
         root_mean_squared_error: Root of the mean square.
         r2: Share of the target's variance that is explained, at most 1; None where it does not vary.
         max_absolute_error: The greatest.
-        mean_absolute_error_95: Interval; None where it is not finite.
+        mean_absolute_error_95: Interval; None where it is not finite, or all resamples give the same.
         root_mean_squared_error_95: Interval.
         r2_95: Interval.
         beyond_max_upper_95: Share of further samples whose error is beyond the greatest, at most, at 95 % confidence:

@@ -11,6 +11,7 @@ from evaluate.compare import CONFIDENCE
 RESAMPLES = 1000
 _PERCENTILES = 50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)
 _AT_ONCE = 2**22  # weights that are held at once: 32 MB
+_ROUNDING = 1e-12  # of sums in float64, which are not the same in another order
 
 # How often each row was drawn, (resamples, rows), to figures, (resamples, figures); NaN where one is undefined. Once
 # each, all rows give the figures themselves, so that figure and interval cannot be of different formulas.
@@ -61,9 +62,14 @@ def as_estimates(values: NDArray[np.float64], resampled: NDArray[np.float64]) ->
 
 
 def percentiles(figures: NDArray[np.float64]) -> Interval | None:
-    """Return the 95 % interval of resampled figures ``(resamples,)``; those that are undefined are left out."""
+    """Return the 95 % interval of resampled figures ``(resamples,)``; those that are undefined are left out.
+
+    Returns:
+        None where nothing is left, or where all are the same: samples without one mistake have no resample with one, so
+        that the bootstrap says nothing of how sure the figure is.
+    """
     known = figures[np.isfinite(figures)]
-    if not len(known):
+    if not len(known) or np.ptp(known) <= _ROUNDING * np.abs(known).max():
         return None
     low, high = np.percentile(known, _PERCENTILES)
     return float(low), float(high)

@@ -57,7 +57,8 @@ def print_accuracy(accuracy: Accuracy, console: Console) -> None:
         console.print(_robustness(accuracy.robustness))
     console.print(
         "intervals of 95 %: exact (Clopper-Pearson) of shares, that of Bonett and Price of points lost, and "
-        f"percentiles of {accuracy.resamples:,} resamples with seed {accuracy.seed} of all other figures"
+        f"percentiles of {accuracy.resamples:,} resamples with seed {accuracy.seed} of all other figures; none where "
+        "all resamples give the same, which says nothing"
     )
 
 

@@ -18,6 +18,7 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 
+from evaluate.accuracy.cells import on_line, share
 from evaluate.accuracy.classes import batch_mean, score_classes, top_k
 from evaluate.accuracy.errors import errors_of_targets, errors_statistic
 from evaluate.accuracy.probabilities import (
@@ -136,8 +137,24 @@ def test_classes() -> None:
     assert classes[0].precision.interval_95 == interval(counts[0, 0], counts[:, 0].sum())
     means = precision_recall_fscore_support(class_index, decided, average="macro", zero_division=0)[:3]
     assert [macro.precision.value, macro.recall.value, macro.f1.value] == pytest.approx(list(means))
-    for one in (*(of.f1 for of in classes), macro.precision, macro.recall, macro.f1):
+    assert (classes[-1].f1.value, classes[-1].f1.interval_95) == (0.0, None)
+    for one in (*(of.f1 for of in classes[:-1]), macro.precision, macro.recall, macro.f1):
         assert one.interval_95[0] <= one.value <= one.interval_95[1]
+
+
+def test_where_all_resamples_are_the_same_there_is_no_interval() -> None:
+    right = np.array([[36, 0], [0, 20]])
+    classes, macro = score_classes(right, right.sum(axis=1), ("a", "b"), resamples=100, seed=0)
+    assert classes[0].recall.interval_95 == interval(36, 36)
+    for one in (*(of.f1 for of in classes), macro.precision, macro.recall, macro.f1):
+        assert (one.value, one.interval_95) == (1.0, None)
+        assert (on_line(one), share(one)) == ("100.0", "100.00 %")
+    other = np.array([[35, 1], [0, 20]])
+    classes, macro = score_classes(other, other.sum(axis=1), ("a", "b"), resamples=100, seed=0)
+    assert None not in (classes[0].f1.interval_95, macro.f1.interval_95)
+    assert percentiles(np.array([np.nan, 0.1 + 0.2, 0.3])) is None
+    assert percentiles(np.zeros(100)) is None
+    assert percentiles(np.array([0.3, 0.3001])) is not None
 
 
 def test_a_class_without_samples_has_no_recall_and_does_not_count() -> None:
