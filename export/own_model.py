@@ -151,8 +151,8 @@ def read_labels(path: Path) -> tuple[str, ...]:
             names.pop()
         if "" in names:
             raise ExportError(
-                f"--labels {path} has nothing in line {names.index('') + 1}, but a name in every line was expected, as in "
-                f"its first, {next(filter(None, names))!r}; take that line out, or give the file of the names"
+                f"--labels {path} has nothing in line {names.index('') + 1}, but a name in every line was expected, as "
+                f"in its first, {next(filter(None, names))!r}; take that line out, or give the file of the names"
             )
     if not names:
         raise ExportError(f"--labels {path} is empty, but one name per line was expected")

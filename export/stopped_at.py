@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
 from types import FrameType
+from typing import NoReturn
 
 import torch
 from torch import fx, nn
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
+from export.errors import ExportError
 from export.held_tensors import part_name
 from export.source_lines import shorten_frames
 
@@ -57,6 +60,24 @@ def stopped_at(module: nn.Module, error: BaseException) -> Place:
         return Place(part=part_name(module, ""))
     frame, line = running[-1]
     return Place(part=_called(module, names[id(frame.f_locals["self"])]), line=_line(_told(frame, line)))
+
+
+def decides_by_data(error: BaseException) -> bool:
+    """Say whether an exporter stopped at a branch or a count on values that nobody knows before the network runs."""
+    return any(isinstance(one, GuardOnDataDependentSymNode) for one in _chain(error))
+
+
+def refuse_decision(place: Place, what: str, error: BaseException) -> NoReturn:
+    """Refuse a network that decides by its data.
+
+    Raises:
+        ExportError: always.
+    """
+    comma = "," if place.line else ""
+    raise ExportError(
+        f"{place.part}{place.line}{comma} decides by its data, but {what} holds one way only; write it with tensor "
+        "operations, such as torch.where, without branches or loops on data"
+    ) from error
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -15,7 +15,7 @@ from export.first_line import first_line
 from export.graph_job import GraphFile, GraphJob
 from export.quiet import quiet
 from export.source_lines import shorten_frames
-from export.stopped_at import stopped_at
+from export.stopped_at import decides_by_data, refuse_decision, stopped_at
 from serve.bundle import TensorSpec
 
 GRAPH = "graph.pt2"
@@ -80,6 +80,8 @@ def _capture(module: nn.Module, examples: tuple[Tensor, ...]) -> ExportedProgram
             )
     except Exception as error:  # it runs forward, which raises whatever it likes
         place = stopped_at(module, error)
+        if decides_by_data(error):
+            refuse_decision(place, "an exported program", error)
         comma = "," if place.line else ""
         raise ExportError(
             f"{place.part}{place.line}{comma} cannot be captured by torch.export ({first_line(error)}); "

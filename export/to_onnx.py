@@ -15,7 +15,7 @@ from export.onnx_graph import GRAPH, encode_graph, onnx_files, write_graph
 from export.opset import check_same_opset, graph_opset
 from export.quiet import quiet
 from export.source_lines import shorten_frames
-from export.stopped_at import stopped_at
+from export.stopped_at import decides_by_data, refuse_decision, stopped_at
 from serve.bundle import TensorSpec
 
 _UNTRANSLATED = re.compile(r"when translating node .*target=torch\.ops\.(\w+\.\w+)")
@@ -145,6 +145,8 @@ def call_exporter(
         reason = first_line(error.__cause__ or error)
         unknown = _UNTRANSLATED.search(reason)
         place = stopped_at(module, error)
+        if decides_by_data(error):
+            refuse_decision(place, "an ONNX graph", error)
         if unknown is not None:
             raise ExportError(
                 f"{place.part} calls {unknown[1]} in forward{place.line}, which torch {torch.__version__} cannot write "

@@ -65,8 +65,6 @@ def write_bundle(
         with listener.step("network looked over", "looking the network over"):
             findings = preflight(draft)
         release_memory(weights_bytes)
-        for note in findings.notes:
-            listener.on_note(note)
         try:
             manifest = _write_files(folder / NEW, draft, findings, formats=formats, opset=opset, listener=listener)
             check_target(target)  # once more: in the minutes since, something may have been put there
@@ -77,6 +75,8 @@ def write_bundle(
             raise ExportError(
                 f"bundle {target} cannot be written ({error}); free the place or give another --out"
             ) from error
+    for note in findings.notes:  # of a bundle that is there: beside a refusal they would promise one
+        listener.on_note(note)
     return manifest
 
 
