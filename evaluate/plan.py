@@ -10,7 +10,7 @@ QUICK_SAMPLES = 256
 QUICK_DECISIONS = 2048
 
 _NAME = "held-out samples"
-_NOISE_NAME = "noise in place of samples"
+NOISE_NAME = "noise in place of samples"
 # floating-point operations of one set of rows, and of all held-out samples
 _SET_FLOPS = 32e9
 _SAMPLES_FLOPS = 200e9
@@ -90,7 +90,7 @@ def plan_of(
         real: Whether the samples are real, and not noise.
     """
     plan = QUICK if quick else FULL
-    plan = replace(plan, subject=_NAME if real else _NOISE_NAME)
+    plan = replace(plan, subject=_NAME if real else NOISE_NAME)
     least = _LEAST_ROWS if width >= _FEW_OUTPUTS else _LEAST_ROWS_OF_FEW_OUTPUTS
     rows = _affordable(_SET_FLOPS, flops_per_row, least=least, most=plan.rows)
     again = max(_LEAST_AGAIN, rows * rows // ROWS)

@@ -76,7 +76,7 @@ def run_report(command: Report) -> int:
         from evaluate.report.builders import builders_of
         from evaluate.report.examine import Request, examine
         from evaluate.report.page import page_of
-        from evaluate.report.together import document_of, state_of
+        from evaluate.report.together import but_of, document_of, state_of
         from train.whole_file import write_whole
 
         status.update("building the networks")
@@ -107,7 +107,7 @@ def run_report(command: Report) -> int:
         write_json(document_of(found), command.json)
     if command.json != Path("-"):
         for one, state in zip(found, states, strict=True):
-            print(f"{one.manifest.name}: parity {_HOLDS[state]}")
+            print(", ".join([f"{one.manifest.name}: parity {_HOLDS[state]}", *but_of(one)]))
         print(f"{command.html}, {len(page) / 2**20:.1f} MiB")
     return 0 if set(states) == {"pass"} else 1
 

@@ -43,7 +43,8 @@ def page_of(all_found: Sequence[Findings]) -> str:
             title=f"{views[0].title}: report" if not several else f"{len(views)} bundles: report",
             created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             style=Markup((_FOLDER / "report.css").read_text(encoding="utf-8")),  # noqa: S704 - a file of this package
-            state=words.overall_state(all_found),
+            shade=words.overall_shade(all_found),
+            mark=words.overall_mark(all_found),
             sentence=words.overall_sentence(all_found) if several else views[0].sentence,
             beside=beside_first(tuple(all_found)),
             accuracies=accuracy_chart(titles, [view.shown for view in views], name="accuracies") if measured else None,

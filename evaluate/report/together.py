@@ -2,13 +2,17 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from evaluate.graph_verdict import Comparison, Verdict
+from evaluate.plan import NOISE_NAME
 from evaluate.reduced import PairedDrop, paired_drop
 from evaluate.report.findings import Findings
 
+Shade = Verdict | Literal["weak"]
+"""How a verdict looks: one that passes is weak where nothing real was compared."""
 _GRAPHS = frozenset({"onnx", "torchscript", "exported-program"})
 
 
@@ -34,6 +38,32 @@ def state_of(found: Findings) -> Verdict:
     served = set(certificate.precisions.values()) == {"pass"}  # each in the way that it is served
     passed = certificate.passed and verdicts == {"pass"} and served and not not_judged(found)
     return "pass" if passed else "unproven"
+
+
+def on_noise_alone(found: Findings) -> bool:
+    """Return whether no real sample was compared, because there was none."""
+    return any(one.input_set.startswith(NOISE_NAME) for graph in found.certificate.graphs for one in graph.comparisons)
+
+
+def is_quick(found: Findings) -> bool:
+    """Return whether the certificate rests on few samples and batch sizes."""
+    return found.certificate.setting.mode == "quick"
+
+
+def shade_of(found: Findings) -> Shade:
+    """Return how the verdict on a bundle looks."""
+    state = state_of(found)
+    return "weak" if state == "pass" and on_noise_alone(found) else state
+
+
+def but_of(found: Findings) -> tuple[str, ...]:
+    """Return what must stand beside the word that a bundle passed; nothing where it did not."""
+    if state_of(found) != "pass":
+        return ()
+    return (
+        *(("on noise alone",) if on_noise_alone(found) else ()),
+        *(("by a quick check",) if is_quick(found) else ()),
+    )
 
 
 def not_judged(found: Findings) -> tuple[str, ...]:
@@ -85,6 +115,8 @@ def document_of(all_found: tuple[Findings, ...]) -> dict[str, object]:
             "name": found.manifest.name,
             "sha256": found.manifest.sha256,
             "parity": state_of(found),
+            "on_noise_alone": on_noise_alone(found),
+            "quick": is_quick(found),
             "certificate_stored": found.stored,
             "certificate": found.certificate,
             "accuracy": found.accuracy,

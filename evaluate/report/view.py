@@ -12,7 +12,7 @@ from evaluate.report.charts import blame_chart, confusion_chart, predictions_cha
 from evaluate.report.findings import Findings
 from evaluate.report.identity import Fact, contract_of, facts_of, graph_size, line_of
 from evaluate.report.proof import Proof, proofs_of
-from evaluate.report.together import not_judged, state_of, worst_share
+from evaluate.report.together import Shade, but_of, not_judged, shade_of, state_of, worst_share
 from evaluate.report.words import (
     NOTHING,
     caution_of,
@@ -60,6 +60,8 @@ class View:
     anchor: str
     title: str
     state: Verdict
+    shade: Shade
+    buts: tuple[str, ...]
     sentence: str
     caution: str | None
     cards: tuple[Card, ...]
@@ -101,6 +103,8 @@ def view_of(found: Findings, *, anchor: str, title: str) -> View:
         anchor=anchor,
         title=title,
         state=state_of(found),
+        shade=shade_of(found),
+        buts=but_of(found),
         sentence=sentence_of(found),
         caution=caution_of(found),
         cards=tuple(_cards(found, shown, errors)),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from evaluate.accuracy.record import Estimate, Interval
 from evaluate.graph_verdict import Verdict
 from evaluate.report.findings import Findings
-from evaluate.report.together import Beside, not_judged, state_of
+from evaluate.report.together import Beside, Shade, but_of, is_quick, not_judged, on_noise_alone, state_of
 
 PASSED: dict[Verdict, str] = {"pass": "Passed", "fail": "Failed", "unproven": "Not proven"}
 NOTHING, TIMES = "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
@@ -100,9 +100,12 @@ def sentence_of(found: Findings) -> str:
     if state == "pass":
         reduced = sorted(set(certificate.precisions) - {"float32"})
         also = f"; what computes in {' and '.join(reduced)} stays within the bounds set for it" if reduced else ""
+        noise, quick = on_noise_alone(found), is_quick(found)
         return (
-            f"{name} gives the answers of the model that was trained: its exported graphs differ from it by no more "
-            f"than rounding explains{also}."
+            f"{'On noise, ' if noise else ''}{name} gives the answers of the model that was trained: its exported "
+            f"graphs differ from it by no more than rounding explains{also}."
+            f"{' Not one real sample was compared.' if noise else ''}"
+            f"{' The check was a quick one: few samples and batch sizes.' if quick else ''}"
         )
     check = next((one for one in certificate.checks if not one.passed), None)
     why = f"{check.name}: {check.detail}" if check else _reason(found, state)
@@ -147,9 +150,37 @@ def overall_sentence(all_found: Sequence[Findings]) -> str:
     """Say in one sentence how many bundles may be served."""
     passed = [found for found in all_found if state_of(found) == "pass"]
     if len(passed) == len(all_found):
-        return f"All {len(passed)} bundles give the answers of the models that were trained."
+        return f"All {len(passed)} bundles give the answers of the models that were trained.{_but(passed)}"
     rest = ", ".join(found.manifest.name for found in all_found if state_of(found) != "pass")
-    return f"{len(passed)} of {len(all_found)} bundles give the answers of the models that were trained; not: {rest}."
+    return (
+        f"{len(passed)} of {len(all_found)} bundles give the answers of the models that were trained; not: {rest}."
+        f"{_but(passed)}"
+    )
+
+
+def _but(passed: Sequence[Findings]) -> str:
+    noise = ", ".join(found.manifest.name for found in passed if on_noise_alone(found))
+    quick = ", ".join(found.manifest.name for found in passed if is_quick(found))
+    return (f" On noise alone, not on one real sample: {noise}." if noise else "") + (
+        f" By a quick check, on few samples and batch sizes: {quick}." if quick else ""
+    )
+
+
+def overall_mark(all_found: Sequence[Findings]) -> str:
+    """Return the few words of the banner, which say what a pass rests on where that is little."""
+    state = overall_state(all_found)
+    buts = [but for found in all_found for but in but_of(found)] if state == "pass" else []
+    return ", ".join([PASSED[state], *(_of_all(but, buts.count(but), len(all_found)) for but in dict.fromkeys(buts))])
+
+
+def _of_all(words: str, count: int, of: int) -> str:
+    return words if of == 1 else f"all {words}" if count == of else f"{count} of {of} {words}"
+
+
+def overall_shade(all_found: Sequence[Findings]) -> Shade:
+    """Return how the banner looks: one bundle that rests on noise alone takes the green from all."""
+    state = overall_state(all_found)
+    return "weak" if state == "pass" and any(map(on_noise_alone, all_found)) else state
 
 
 def overall_state(all_found: Sequence[Findings]) -> Verdict:

@@ -21,6 +21,7 @@ from rich.console import Console
 import export.__main__
 from evaluate.accuracy.classes import score_classes
 from evaluate.graph_verdict import Search
+from evaluate.plan import NOISE_NAME
 from evaluate.print_certificate import print_certificate
 from evaluate.report.choose import by_chance, every_class
 from evaluate.report.examine import Request, examine
@@ -30,8 +31,18 @@ from evaluate.report.page import page_of
 from evaluate.report.proof import proofs_of
 from evaluate.report.show import cell_text, image_uri
 from evaluate.report.svg import inline_svg
-from evaluate.report.together import beside_first, state_of, worst_share
-from evaluate.report.words import bar, deviation, milliseconds, moment, number, sure, times
+from evaluate.report.together import beside_first, document_of, state_of, worst_share
+from evaluate.report.words import (
+    bar,
+    deviation,
+    milliseconds,
+    moment,
+    number,
+    overall_mark,
+    overall_shade,
+    sure,
+    times,
+)
 from evaluate.resealed import change_manifest, replace_file
 from export.factory import load_factory
 from serve.bundle import BundleError, Feature, Manifest, read_bundle, seal
@@ -346,6 +357,40 @@ def test_the_search_that_is_shown_is_the_one_that_the_terminal_prints(
     print_certificate(certificate, console)
     assert f"greatest error 1.00 before, {shown} after" in console.file.getvalue()
     assert unit.format("'") in console.file.getvalue()
+
+
+def test_a_pass_says_what_it_rests_on(pictures: Findings) -> None:
+    passed = pictures.certificate
+    full = replace(pictures, certificate=replace(passed, setting=replace(passed.setting, mode="full")))
+    sets = tuple(replace(one, input_set=NOISE_NAME) for one in passed.graphs[0].comparisons)
+    graphs = (replace(passed.graphs[0], comparisons=sets),)
+    noise = replace(full, certificate=replace(full.certificate, graphs=graphs))
+    both = replace(noise, certificate=replace(passed, graphs=graphs))
+    failed = replace(noise, certificate=replace(noise.certificate, graphs=(replace(graphs[0], verdict="fail"),)))
+    for found, shade, mark in (
+        ([full], "pass", "Passed"),
+        ([pictures], "pass", "Passed, by a quick check"),
+        ([noise], "weak", "Passed, on noise alone"),
+        ([both], "weak", "Passed, on noise alone, by a quick check"),
+        ([full, full], "pass", "Passed"),
+        ([full, noise, both], "weak", "Passed, 2 of 3 on noise alone, 1 of 3 by a quick check"),
+        ([both, both], "weak", "Passed, all on noise alone, all by a quick check"),
+        ([noise, failed], "fail", "Failed"),
+    ):
+        assert (overall_shade(found), overall_mark(found)) == (shade, mark)
+        page = page_of(found)
+        assert f'<section class="banner {shade}"' in page
+        assert f'<p class="mark">{mark}</p>' in page
+    seen = Seen()
+    seen.feed(page_of([full, both]))
+    text = " ".join(seen.text.split())
+    assert "trained. On noise alone, not on one real sample: pictures. By a quick check, on few samples" in text
+    assert seen.attributes.count(("span", "class", "verdict weak")) == 2  # beside each other, and above its own part
+    assert [one["on_noise_alone"] for one in document_of((full, both))["bundles"]] == [False, True]
+    alone = unescape(page_of([both]))
+    assert "On noise, pictures gives the answers of the model that was trained" in alone
+    assert "Not one real sample was compared. The check was a quick one" in alone
+    assert "real sample" not in page_of([full])
 
 
 def test_a_certificate_that_leaves_a_graph_out_proves_too_little(pictures: Findings) -> None:
