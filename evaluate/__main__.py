@@ -16,6 +16,10 @@ from evaluate.commands.parity import Parity, run_parity
 from evaluate.commands.report import Report, run_report
 from evaluate.commands.targets import TargetError
 from evaluate.commands.zoo import Zoo, run_zoo
+from serve.command_line import told_in_one_sentence
+from serve.stdout import run_main, stdout_trouble
+
+_PROG = "python -m evaluate"
 
 
 class CommandError(ValueError):
@@ -36,9 +40,9 @@ Command = (
 
 def main(args: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    command: Parity | Accuracy | Bench | BlameGraph | Report | Faults | Zoo | Alarms = tyro.cli(
-        Command, prog="python -m evaluate", args=args
-    )
+    command: Parity | Accuracy | Bench | BlameGraph | Report | Faults | Zoo | Alarms
+    with told_in_one_sentence(Command, prog=_PROG, args=args):
+        command = tyro.cli(Command, prog=_PROG, args=args)
     from evaluate.accuracy.trouble import AccuracyError
     from evaluate.bench.result import BenchError
     from evaluate.trouble import ParityError
@@ -96,11 +100,12 @@ def main(args: list[str] | None = None) -> int:
         SigningError,
         TargetError,
     ) as error:
-        print(f"error: {error}", file=sys.stderr)
+        trouble = stdout_trouble(error) if isinstance(error, OSError) else None
+        print(f"error: {trouble or error}", file=sys.stderr)
     except Exception:  # noqa: BLE001 - Python would exit 1, which here says that parity fails
         traceback.print_exc()
     return 2
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_main(main))

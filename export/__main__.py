@@ -12,17 +12,21 @@ from typing import TYPE_CHECKING
 import tyro
 
 from export.command import Certify, Export, check_flags
+from serve.command_line import told_in_one_sentence
+from serve.stdout import run_main
 
 if TYPE_CHECKING:
     from export.draft import Draft
 
+_PROG = "python -m export"
 _CODES = (0, 1, 2, 130)  # of evaluate: parity holds, it fails, trouble, stopped
 _AGAIN = "run `python -m evaluate parity` on it, where there is more memory say"
 
 
 def main(args: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    command = tyro.cli(Export, prog="python -m export", args=args)
+    with told_in_one_sentence(Export, prog=_PROG, args=args):
+        command = tyro.cli(Export, prog=_PROG, args=args)
     from rich.console import Console
 
     from train.extra import explain_missing
@@ -132,4 +136,4 @@ def _certify(out: Path, certify: Certify, options: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_main(main))

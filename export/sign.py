@@ -12,6 +12,7 @@ import tyro
 
 from export.leftovers import clear_leftovers
 from serve.bundle import BundleError, read_bundle
+from serve.command_line import told_in_one_sentence
 from serve.signing import (
     MAKE_KEY,
     MEDIA_TYPE,
@@ -94,7 +95,8 @@ def sign_bundle(path: Path, private_key: Path) -> Path:
 
 def main(args: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    command = tyro.cli(Sign, prog="python -m export.sign", args=args)
+    with told_in_one_sentence(Sign, prog="python -m export.sign", args=args):
+        command = tyro.cli(Sign, prog="python -m export.sign", args=args)
     try:
         signature = sign_bundle(command.bundle, command.key)
     except (BundleError, SigningError, OSError) as error:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from serve.command_line import told_in_one_sentence
+
 if TYPE_CHECKING:
     import socket
     from collections.abc import Sequence
@@ -65,7 +67,8 @@ class Serve:
 def main(args: "Sequence[str] | None" = None) -> int:
     """Run the command line; 0 after a clean stop, 2 on trouble."""
     started = time.perf_counter()
-    command = tyro.cli(Serve, prog="python -m serve", args=args)
+    with told_in_one_sentence(Serve, prog="python -m serve", args=args):
+        command = tyro.cli(Serve, prog="python -m serve", args=args)
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     warnings.filterwarnings("ignore", module=r"PIL\.")  # odd metadata in the images that people send

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import tyro
 
+from serve.command_line import told_in_one_sentence
+from serve.stdout import run_main
 from train.commands.compare import CompareCommand, compare
 from train.commands.folder import FolderCommand, train_folder
 from train.commands.listing import ListCommand, show_list
@@ -15,6 +17,7 @@ from train.commands.run import RunCommand, run_recipe
 from train.commands.show import ShowCommand, show
 from train.commands.study import StudyCommand, carry_out_study
 
+_PROG = "python -m train"
 Command = (
     Annotated[ListCommand, tyro.conf.subcommand("list")]
     | Annotated[RunCommand, tyro.conf.subcommand("run")]
@@ -28,15 +31,15 @@ Command = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    command: (
-        ListCommand | RunCommand | FolderCommand | CompareCommand | ShowCommand | StudyCommand | ReproduceCommand
-    ) = tyro.cli(
-        Command,
-        prog="python -m train",
-        description="Train a recipe, or images of your own, into a run that `python -m export` takes.",
-        args=arguments,
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
+    command: ListCommand | RunCommand | FolderCommand | CompareCommand | ShowCommand | StudyCommand | ReproduceCommand
+    with told_in_one_sentence(Command, prog=_PROG, args=arguments):
+        command = tyro.cli(
+            Command,
+            prog=_PROG,
+            description="Train a recipe, or images of your own, into a run that `python -m export` takes.",
+            args=arguments,
+            config=(tyro.conf.FlagCreatePairsOff,),
+        )
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # curves are drawn in characters that not every terminal has
     match command:
@@ -57,4 +60,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_main(main))

@@ -87,13 +87,13 @@ PARTS = "parametrizations.weight.0"
         pytest.param(
             "Branch",
             "onnx",
-            "error: parts.0 (Choice), at net.py:38 (if x.sum() > 0:), decides by its data, but an ONNX graph holds one ",
+            "error: parts.0 (Choice), at net.py:38 (if x.sum() > 0:), decides by its data, but an ONNX graph holds",
             id="a branch",
         ),
         pytest.param(
             "Branch",
             "exported-program",
-            "error: parts.0 (Choice), at net.py:38 (if x.sum() > 0:), decides by its data, but an exported program holds one ",
+            "error: parts.0 (Choice), at net.py:38 (if x.sum() > 0:), decides by its data, but an exported ",
             id="a branch, captured",
         ),
     ],

@@ -1,0 +1,41 @@
+"""Whether what a command found could be written to stdout, which may be a full disk or a pipe that nobody reads."""
+
+import os
+import sys
+from collections.abc import Callable
+
+
+def stdout_trouble(failed: OSError | None = None) -> str | None:
+    """Return what keeps stdout from being written, as a sentence, and let it rest then; None where nothing does.
+
+    Args:
+        failed: What stdout may have failed with.
+    """
+    if sys.stdout is None:
+        return None
+    try:
+        sys.stdout.flush()
+        if failed is not None and failed.filename is None and getattr(sys.stdout, "write_through", False):
+            sys.stdout.write("\n")  # unbuffered, it keeps nothing to try again, so that only more of it can tell
+    except OSError as error:
+        # what is left would be tried again when Python ends, and fail in Python's words, with exit code 120
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        reason = error.strerror or error
+        return f"stdout cannot be written ({reason}), but results go there; free the place, or send it elsewhere"
+    return None
+
+
+def run_main(main: Callable[[], int]) -> int:
+    """Run a command line; exit code 2, and one sentence, where stdout cannot be written."""
+    try:
+        code = main()
+    except OSError as error:
+        trouble = stdout_trouble(error)
+        if trouble is None:
+            raise
+    else:
+        trouble = stdout_trouble()
+    if trouble is None:
+        return code
+    print(f"error: {trouble}", file=sys.stderr)  # noqa: T201 - as every `__main__` does
+    return 2
