@@ -20,6 +20,14 @@ from serve.parity import MAX_FACTOR, RMSE_FACTOR
 
 _FOLDER = Path(__file__).parent
 _DIGITS_OF_DIGEST = 8
+_PARTS = {  # of a bundle, as the contents call them
+    "proof": "proof",
+    "accuracy": "accuracy",
+    "samples": "samples",
+    "error": "error along the graph",
+    "speed": "speed",
+    "origin": "origin",
+}
 
 
 def page_of(all_found: Sequence[Findings]) -> str:
@@ -49,6 +57,7 @@ def page_of(all_found: Sequence[Findings]) -> str:
             beside=beside_first(tuple(all_found)),
             accuracies=accuracy_chart(titles, [view.shown for view in views], name="accuracies") if measured else None,
             passed=words.PASSED,
+            parts=_PARTS,
             rmse_factor=RMSE_FACTOR,
             max_factor=MAX_FACTOR,
         )

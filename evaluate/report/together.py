@@ -13,6 +13,7 @@ from evaluate.report.findings import Findings
 
 Shade = Verdict | Literal["weak"]
 """How a verdict looks: one that passes is weak where nothing real was compared."""
+BUTS = ("on noise alone", "by a quick check")  # the weightier first
 _GRAPHS = frozenset({"onnx", "torchscript", "exported-program"})
 
 
@@ -60,10 +61,8 @@ def but_of(found: Findings) -> tuple[str, ...]:
     """Return what must stand beside the word that a bundle passed; nothing where it did not."""
     if state_of(found) != "pass":
         return ()
-    return (
-        *(("on noise alone",) if on_noise_alone(found) else ()),
-        *(("by a quick check",) if is_quick(found) else ()),
-    )
+    there = on_noise_alone(found), is_quick(found)
+    return tuple(words for words, is_so in zip(BUTS, there, strict=True) if is_so)
 
 
 def not_judged(found: Findings) -> tuple[str, ...]:

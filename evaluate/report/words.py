@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from evaluate.accuracy.record import Estimate, Interval
 from evaluate.graph_verdict import Verdict
 from evaluate.report.findings import Findings
-from evaluate.report.together import Beside, Shade, but_of, is_quick, not_judged, on_noise_alone, state_of
+from evaluate.report.together import BUTS, Beside, Shade, but_of, is_quick, not_judged, on_noise_alone, state_of
 
 PASSED: dict[Verdict, str] = {"pass": "Passed", "fail": "Failed", "unproven": "Not proven"}
 NOTHING, TIMES = "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
@@ -170,7 +170,7 @@ def overall_mark(all_found: Sequence[Findings]) -> str:
     """Return the few words of the banner, which say what a pass rests on where that is little."""
     state = overall_state(all_found)
     buts = [but for found in all_found for but in but_of(found)] if state == "pass" else []
-    return ", ".join([PASSED[state], *(_of_all(but, buts.count(but), len(all_found)) for but in dict.fromkeys(buts))])
+    return ", ".join([PASSED[state], *(_of_all(but, buts.count(but), len(all_found)) for but in BUTS if but in buts)])
 
 
 def _of_all(words: str, count: int, of: int) -> str:

@@ -230,7 +230,7 @@ def test_a_regression_of_a_table(own: Path, evaluate: Evaluate, tmp_path: Path) 
         "--no-bench was",
     ):
         assert part in seen.text
-    assert "img" not in seen.tags
+    assert not {"img", "nav"} & set(seen.tags)
     assert "decisions changed" not in seen.text
     assert len([None for tag in seen.tags if tag == "svg"]) == 3
 
@@ -257,12 +257,14 @@ def test_bundles_are_compared_on_the_same_samples(
     assert_loads_nothing(seen)
     assert "All 2 bundles give the answers of the models that were trained." in seen.text
     assert "0 samples gained, 0 lost, McNemar p = 1 (chance alone may do that)" in seen.text
-    assert {value for tag, name, value in seen.attributes if name == "href" and tag == "a"} == {
-        "#bundle-1",
-        "#bundle-2",
-    }
     ids = [value for _, name, value in seen.attributes if name == "id"]
-    assert {"bundle-1", "bundle-2"} <= set(ids)
+    parts = ("", "-proof", "-accuracy", "-samples", "-error", "-speed", "-origin")
+    links = [value for tag, name, value in seen.attributes if name == "href" and tag == "a"]
+    assert set(links) == {f"#bundle-{place}{part}" for place in (1, 2) for part in parts}
+    assert {value[1:] for value in links} <= set(ids)
+    assert "nav" in seen.tags
+    named = {value for tag, name, value in seen.attributes if (tag, name) == ("td", "data-name")}
+    assert {"accuracy", "greatest deviation", "answer in", "size", "recall", "mean F1", "sha256"} <= named
     assert len(ids) == len(set(ids))
     assert json.loads(document.read_text(encoding="utf-8"))["against_first"][0]["drop"]["mcnemar_p"] == 1
 
