@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from serve.command_line import told_in_one_sentence
+
 if TYPE_CHECKING:
     from serve.batch_job import Report
     from serve.table_job import TableReport
+
+_PROG = "python -m serve.batch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +54,8 @@ class Options:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    options = tyro.cli(Options, prog="python -m serve.batch", args=argv)
+    with told_in_one_sentence(Options, prog=_PROG, args=argv):
+        options = tyro.cli(Options, prog=_PROG, args=argv)
     warnings.filterwarnings("ignore", module=r"PIL\.")  # odd metadata in the images that people have
 
     import pyarrow as pa

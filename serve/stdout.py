@@ -1,4 +1,4 @@
-"""Whether what a command found could be written to stdout, which may be a full disk or a pipe that nobody reads."""
+"""Whether what a command found could be written to stdout, which may be a full disk."""
 
 import os
 import sys
@@ -20,6 +20,8 @@ def stdout_trouble(failed: OSError | None = None) -> str | None:
     except OSError as error:
         # what is left would be tried again when Python ends, and fail in Python's words, with exit code 120
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if failed is None and isinstance(error, BrokenPipeError):
+            return None  # whoever reads has had enough, as `head` has, and all was done
         reason = error.strerror or error
         return f"stdout cannot be written ({reason}), but results go there; free the place, or send it elsewhere"
     return None

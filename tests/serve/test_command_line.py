@@ -179,6 +179,18 @@ def test_a_command_s_stdout_that_cannot_be_written_is_named() -> None:
     assert done.stderr.startswith("error: stdout cannot be written (No space left on device)")
 
 
+def test_a_reader_that_has_had_enough_is_no_trouble() -> None:
+    code = "import sys; from serve.stdout import run_main; sys.exit(run_main(lambda: print('x' * 1000) or 1))"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+
+
 def test_another_trouble_with_files_is_not_stdout_s() -> None:
     def fail() -> int:
         raise OSError("of a disk")
