@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, get_args, get_type_hints
 
+import tyro
+
 
 @contextmanager
 def told_in_one_sentence(command: object, *, prog: str, args: Sequence[str] | None) -> Iterator[None]:
@@ -127,7 +129,10 @@ def _options(record: type) -> Iterator[str]:
         if dataclasses.is_dataclass(inner):
             yield from _options(inner if isinstance(inner, type) else type(inner))
             continue
-        names = [getattr(note, "name", None) for note in getattr(hint, "__metadata__", ())]
+        notes = getattr(hint, "__metadata__", ())
+        if any(note is tyro.conf.Positional for note in notes):
+            continue
+        names = [getattr(note, "name", None) for note in notes]
         yield "--" + next((text for text in names if isinstance(text, str)), name).replace("_", "-")
 
 

@@ -14,6 +14,7 @@ import evaluate.__main__
 import export.__main__
 import export.sign
 import serve.__main__
+import serve.batch
 import train.__main__
 from serve.command_line import told_in_one_sentence
 from serve.stdout import run_main
@@ -179,10 +180,22 @@ def test_a_command_s_stdout_that_cannot_be_written_is_named() -> None:
     assert done.stderr.startswith("error: stdout cannot be written (No space left on device)")
 
 
+def test_what_has_no_option_is_not_offered_as_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        serve.batch.main(["bundle", "files", "--sourc", "x"])
+    assert caught.value.code == 2
+    assert "--source" not in capsys.readouterr().err
+
+
 def test_a_reader_that_has_had_enough_is_no_trouble() -> None:
     code = "import sys; from serve.stdout import run_main; sys.exit(run_main(lambda: print('x' * 1000) or 1))"
     with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        env=os.environ | {"PYTHONUNBUFFERED": ""},
     ) as process:
         assert process.stdout is not None
         process.stdout.close()
