@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
-from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from evaluate.initializers import initializers
 from evaluate.inputs import Arrays, first_rows
@@ -34,22 +34,22 @@ class _Norm:
     shift: NDArray[np.float64]
 
 
-class _Norms(TorchFunctionMode):
+class _Norms(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Collects the batch normalisations that run, modules and functions alike."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.found: list[_Norm] = []
 
-    def __torch_function__(
+    def __torch_dispatch__(
         self,
         func: Callable[..., object],
         types: Iterable[type],
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, object] | None = None,
     ) -> object:
-        if func is torch.batch_norm and not kwargs and args[3] is not None and args[4] is not None:
-            _, weight, bias, mean, variance, _, _, epsilon, _ = args
+        if func is torch.ops.aten.native_batch_norm.default and args[3] is not None:
+            _, weight, bias, mean, variance, _, _, epsilon = args
             mean, variance = _wide(mean), _wide(variance)
             factor = (_wide(weight) if weight is not None else 1.0) / np.sqrt(variance + epsilon)
             shift = _wide(bias) if bias is not None else np.zeros_like(mean)
@@ -94,26 +94,29 @@ def _part_of(module: nn.Module, name: str) -> nn.Module:
 
 
 def _is_folded(name: str, values: NDArray[Any], right: NDArray[Any], norm: _Norm, part: nn.Module) -> bool:
-    wide = right.astype(np.float64)
-    if right.ndim == 1 and name.endswith("bias"):
-        if right.shape != norm.mean.shape:
-            return False
-        expected = (wide - norm.mean) * norm.factor + norm.shift
-        size = (np.abs(wide) + np.abs(norm.mean)) * np.abs(norm.factor) + np.abs(norm.shift)
-        return _within(values, expected, size)
     if right.ndim == 1:
+        return name.endswith("bias") and right.shape == norm.mean.shape and _is_shifted(values, right, norm)
+    if isinstance(part, _ConvTransposeNd):
+        if right.shape[1] * part.groups != len(norm.factor):
+            return False
+        factor = norm.factor.reshape(part.groups, 1, right.shape[1], 1)
+        grouped = right.reshape(part.groups, -1, right.shape[1], right[0, 0].size).astype(np.float64)
+        expected = (grouped * factor).reshape(right.shape)
+        return _within(values, expected, np.abs(expected))
+    if len(right) != len(norm.factor):
         return False
-    groups = part.groups if isinstance(part, _ConvTransposeNd) else None
-    if groups is None:
-        if len(right) != len(norm.factor):
+    factor = norm.factor.reshape(-1, *(1 for _ in right.shape[1:]))
+    for part_of in (slice(0, 1), slice(None)):  # most are told by their first channel
+        expected = right[part_of].astype(np.float64) * factor[part_of]
+        if not _within(values[part_of], expected, np.abs(expected)):
             return False
-        expected = wide * norm.factor.reshape(-1, *(1 for _ in right.shape[1:]))
-    else:
-        if right.shape[1] * groups != len(norm.factor):
-            return False
-        factor = norm.factor.reshape(groups, 1, right.shape[1], 1)
-        expected = (wide.reshape(groups, -1, right.shape[1], right[0, 0].size) * factor).reshape(right.shape)
-    return _within(values, expected, np.abs(expected))
+    return True
+
+
+def _is_shifted(values: NDArray[Any], right: NDArray[Any], norm: _Norm) -> bool:
+    wide = right.astype(np.float64)
+    expected = (wide - norm.mean) * norm.factor + norm.shift
+    return _within(values, expected, (np.abs(wide) + np.abs(norm.mean)) * np.abs(norm.factor) + np.abs(norm.shift))
 
 
 def _within(values: NDArray[Any], expected: NDArray[np.float64], size: NDArray[np.float64]) -> bool:
