@@ -4,11 +4,10 @@ import io
 import re
 from dataclasses import replace
 
+import made_up
 import pytest
 from rich.console import Console
 
-from evaluate.certificate import Certificate, Check, Setting
-from evaluate.graph_verdict import Comparison, GraphVerdict
 from evaluate.print_certificate import print_certificate
 
 SETS = (
@@ -17,56 +16,14 @@ SETS = (
     "held-out samples at every batch size from 1 to 64",
     "inputs sought for the greatest error",
 )
-COMPARISON = Comparison(
-    input_set="",
-    batch_size=64,
-    rows=2080,
-    output="logits",
-    rmse=1.25e-7,
-    rmse_bound=3e-7,
-    max_error=2.5e-6,
-    max_bound=6e-6,
-    flips=0,
-    flips_beyond_margin=0,
-    unflippable_share=1.0,
-    flip_rate_upper_95=0.03,
-    verdict="pass",
-    reason=None,
-)
-GRAPH = GraphVerdict(
-    graph="graph.onnx",
-    precision="float32",
-    provider="CPUExecutionProvider",
-    optimized=True,
-    threads=2,
-    verdict="pass",
-    reason=None,
-    comparisons=tuple(replace(COMPARISON, input_set=name) for name in SETS),
-)
+COMPARISON = replace(made_up.COMPARISON, rows=2080, rmse=1.25e-7, max_error=2.5e-6)
+GRAPH = replace(made_up.GRAPH, comparisons=tuple(replace(COMPARISON, input_set=name) for name in SETS))
 WORSE = replace(COMPARISON, input_set=SETS[-1], rmse=8e-7, max_error=2e-3, verdict="fail")
 TORCH = replace(GRAPH, graph="graph.torchscript.pt", provider="torch CPU")
-CERTIFICATE = Certificate(
-    schema_version=1,
-    sha256="0" * 64,
-    bundle_sha256="ab" * 32,
-    name="digits",
+CERTIFICATE = replace(
+    made_up.CERTIFICATE,
     passed=False,
     precisions={"float32": "fail"},
-    rule="the rule",
-    setting=Setting(
-        created="2026-11-21T10:00:00+00:00",
-        mode="full",
-        held_out_rows=100,
-        held_out_source="100 samples of mine, sha256 cdcd",
-        seed=0,
-        versions={"torch": "2.15.0", "onnxruntime": "1.31.1"},
-        machine="Linux x86_64",
-        torch_threads=2,
-        onnxruntime_threads=2,
-        tf32=False,
-        held_out_sha256="cd" * 32,
-    ),
-    checks=(Check(name="labels", passed=True, detail="as in the recipe"),),
     graphs=(
         GRAPH,
         replace(GRAPH, optimized=False, verdict="fail", reason="too far", comparisons=(*GRAPH.comparisons[:-1], WORSE)),
