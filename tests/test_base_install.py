@@ -44,8 +44,10 @@ def test_the_base_install_has_no_torch(base_python: str, base_environment: dict[
         assert f"No module named '{module}'" in result.stderr
 
 
-def test_what_needs_the_train_extra_says_so(base_python: str, base_environment: dict[str, str], tmp_path: Path) -> None:
-    for command in (["train", "run", "digits"], ["export", "runs/digits"], ["evaluate", "parity", "bundles/digits"]):
+def test_what_needs_the_train_extra_says_so(
+    base_python: str, base_environment: dict[str, str], digits_bundle: Path, tmp_path: Path
+) -> None:
+    for command in (["train", "run", "digits"], ["export", "runs/digits"], ["evaluate", "parity", str(digits_bundle)]):
         result = subprocess.run(
             [base_python, "-m", *command],
             cwd=tmp_path,

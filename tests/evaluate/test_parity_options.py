@@ -340,7 +340,7 @@ def test_arrays_of_ones_own_are_the_samples(own_bundles: dict[str, Path], evalua
     np.savez(tmp_path / "half.npz", tokens=np.zeros((3, 5), dtype=np.int64))
     code, _, err = evaluate(*options, *factory("TwoInputs"), "--data", str(tmp_path / "half.npz"))
     assert code == 2
-    assert err.startswith(f"error: --data {tmp_path / 'half.npz'} has arrays tokens, but input grid was expected; ")
+    assert err.startswith(f"error: --data {tmp_path / 'half.npz'} has the arrays tokens, but input grid was expected; ")
 
 
 def of_signal(folder: Path, size: np.ndarray) -> tuple[str, ...]:
