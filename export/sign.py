@@ -32,6 +32,8 @@ from train.whole_file import write_whole
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
+_PROG = "python -m export.sign"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sign:
@@ -95,8 +97,8 @@ def sign_bundle(path: Path, private_key: Path) -> Path:
 
 def main(args: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    with told_in_one_sentence(Sign, prog="python -m export.sign", args=args):
-        command = tyro.cli(Sign, prog="python -m export.sign", args=args)
+    with told_in_one_sentence(Sign, prog=_PROG, args=args):
+        command = tyro.cli(Sign, prog=_PROG, args=args)
     try:
         signature = sign_bundle(command.bundle, command.key)
     except (BundleError, SigningError, OSError) as error:

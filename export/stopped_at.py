@@ -34,6 +34,11 @@ class Place:
     part: str
     line: str = ""
 
+    @property
+    def subject(self) -> str:
+        """The part and the line, for a verb to follow."""
+        return f"{self.part}{self.line}," if self.line else self.part
+
 
 def stopped_at(module: nn.Module, error: BaseException) -> Place:
     """Find where an exporter stopped: by the node that it could not translate, or by the line that it was running.
@@ -73,9 +78,8 @@ def refuse_decision(place: Place, what: str, error: BaseException) -> NoReturn:
     Raises:
         ExportError: always.
     """
-    comma = "," if place.line else ""
     raise ExportError(
-        f"{place.part}{place.line}{comma} decides by its data, but {what} holds one way only; write it with tensor "
+        f"{place.subject} decides by its data, but {what} holds one way only; write it with tensor "
         "operations, such as torch.where, without branches or loops on data"
     ) from error
 

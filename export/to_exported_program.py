@@ -82,8 +82,7 @@ def _capture(module: nn.Module, examples: tuple[Tensor, ...]) -> ExportedProgram
         place = stopped_at(module, error)
         if decides_by_data(error):
             refuse_decision(place, "an exported program", error)
-        comma = "," if place.line else ""
         raise ExportError(
-            f"{place.part}{place.line}{comma} cannot be captured by torch.export ({first_line(error)}); "
+            f"{place.subject} cannot be captured by torch.export ({first_line(error)}); "
             "look for branches or loops on data, int(x.shape[0]) or len(x) in forward"
         ) from error

@@ -153,10 +153,8 @@ def call_exporter(
                 "as ONNX; use other operations, or, where it makes a weight of others, compute that once with "
                 "torch.nn.utils.parametrize.remove_parametrizations"
             ) from error
-        comma = "," if place.line else ""
         raise ExportError(
-            f"{place.part}{place.line}{comma} cannot be exported to ONNX ({reason}); "
-            "look for branches or loops on data in forward"
+            f"{place.subject} cannot be exported to ONNX ({reason}); look for branches or loops on data in forward"
         ) from error
     if program is None:
         raise ExportError(f"the ONNX exporter returned nothing for {part_name(module, '')}")

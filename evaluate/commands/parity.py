@@ -120,7 +120,6 @@ def _check(command: Parity) -> None:
     if command.samples is not None and command.samples < 1:
         raise ParityError(f"--samples is {command.samples}, but at least 1 is needed to prove anything")
     check_threads(command.threads)
-    chosen("--runners", command.runners, "onnx")
     if command.seed < 0:
         raise ParityError(f"--seed is {command.seed}, but seeds are 0 or greater; leave it out")
     if not 0 <= command.max_drop <= 100:
