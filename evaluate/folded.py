@@ -12,12 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from evaluate.initializers import initializers
 from evaluate.inputs import Arrays, first_rows
+from export.dispatch_mode import DispatchMode
 from export.errors import ExportError
-from export.to_onnx import export_onnx
 from serve.bundle import Manifest
 
 _ROUNDING = 4.0  # units in the last place that float32 may have rounded the product otherwise by
@@ -34,11 +33,11 @@ class _Norm:
     shift: NDArray[np.float64]
 
 
-class _Norms(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Norms(DispatchMode):
     """Collects the batch normalisations that run, modules and functions alike."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.found: list[_Norm] = []
 
     def __torch_dispatch__(
@@ -132,6 +131,8 @@ def _close(values: NDArray[Any], anew: NDArray[Any]) -> bool:
 
 
 def _exported_anew(module: nn.Module, rows: tuple[Tensor, ...], manifest: Manifest) -> dict[str, NDArray[Any]]:
+    from export.to_onnx import export_onnx  # half a second, and seldom needed
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.onnx"
         try:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode, resolve_name
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from export.dispatch_mode import DispatchMode
 from export.said_dtypes import ANSWERS, NARROW, WIDE, is_own, makes_own, mark, tensors_in
 
 _METHODS: Mapping[Any, Any] = {
@@ -109,7 +109,7 @@ class Float64(TorchFunctionMode):
         return widen(result)
 
 
-class Float64Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Float64Operators(DispatchMode):
     """The same in TorchScript, of which Python sees nothing but its operators.
 
     Args:
@@ -119,7 +119,7 @@ class Float64Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
     supports_higher_order_operators = True
 
     def __init__(self, float32_operators: set[str]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._float32_operators = float32_operators
         self._paused = False
 

@@ -6,19 +6,20 @@ import torch
 from torch import Tensor
 from torch._ops import HigherOrderOperator
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from export.dispatch_mode import DispatchMode
 
 _READ_DATA = vars(torch._C.TensorBase)["data"].__get__  # what torch passes on when ``tensor.data`` is read
 
 
-class RandomOperations(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class RandomOperations(DispatchMode):
     """Notes each operation that draws from torch's generator, and the part of the network that calls it."""
 
     supports_higher_order_operators = True  # torch.cond, say; what it runs inside runs without this mode
 
     def __init__(self, stack: list[str]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.stack = stack
         self.found: dict[str, str] = {}
 
@@ -36,14 +37,14 @@ class RandomOperations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
 
-class HalfOperations(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class HalfOperations(DispatchMode):
     """Notes each part of a network that computes in half precision; what it only rounds to it does not count."""
 
     supports_higher_order_operators = True
     _ROUNDS = frozenset({"_to_copy", "copy_", "clone", "detach", "lift_fresh"})
 
     def __init__(self, stack: list[str]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.stack = stack
         self.found: dict[str, str] = {}
 
@@ -73,7 +74,7 @@ class DataReads(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-class ValueReads(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class ValueReads(DispatchMode):
     """Notes the parts of a network that turn values computed from its inputs into Python's, or into sizes.
 
     Sizes of the inputs are no tensors here, and what is read of weights and constants is the same each time.
@@ -83,7 +84,7 @@ class ValueReads(TorchDispatchMode):  # type: ignore[no-untyped-call]
     _READS = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.equal.default)
 
     def __init__(self, stack: list[str], inputs: tuple[Tensor, ...]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.stack = stack
         self.found: list[str] = []
         self.choices: list[str] = []

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch._ops import OpOverload
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from export.deployable import output_specs
+from export.dispatch_mode import DispatchMode
 from export.errors import ExportError
 from export.first_line import first_line
 from export.network_outputs import flatten_outputs
@@ -45,13 +45,13 @@ class OwnOutputs:
     notes: tuple[str, ...] = ()
 
 
-class _LastStep(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _LastStep(DispatchMode):
     """Remembers which tensors a sigmoid or softmax made."""
 
     supports_higher_order_operators = True  # torch.cond, say
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.made: dict[int, tuple[str, Tensor]] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401

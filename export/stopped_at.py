@@ -11,7 +11,6 @@ from typing import NoReturn
 
 import torch
 from torch import fx, nn
-from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from export.errors import ExportError
 from export.held_tensors import part_name
@@ -69,6 +68,8 @@ def stopped_at(module: nn.Module, error: BaseException) -> Place:
 
 def decides_by_data(error: BaseException) -> bool:
     """Say whether an exporter stopped at a branch or a count on values that nobody knows before the network runs."""
+    from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode  # half a second, with sympy
+
     return any(isinstance(one, GuardOnDataDependentSymNode) for one in _chain(error))
 
 

@@ -122,7 +122,7 @@ def call_exporter(
     inputs: tuple[TensorSpec, ...],
     outputs: tuple[TensorSpec, ...],
     opset: int | None,
-) -> torch.onnx.ONNXProgram:
+) -> "torch.onnx.ONNXProgram":
     """Call the exporter; what it returns holds the captured program, too, whose operations the graph's nodes name.
 
     Raises:

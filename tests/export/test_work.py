@@ -18,6 +18,18 @@ class _Encoder(nn.Module):
         return encoded
 
 
+class _Branches(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.small = nn.Linear(4, 2)
+        self.large = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 2))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Run one of two branches."""
+        chosen: Tensor = torch.cond(inputs.sum() > 0, self.small, self.large, (inputs,))
+        return chosen
+
+
 def _attention(steps: int, width: int, inner: int) -> int:
     projections = 4 * width * width + 2 * width * inner
     return 2 * steps * projections + 2 * 2 * steps * steps * width
@@ -32,6 +44,7 @@ def _attention(steps: int, width: int, inner: int) -> int:
         pytest.param(nn.LSTM(6, 8, batch_first=True), (10, 6), 2 * 10 * 4 * 8 * (6 + 8), id="lstm"),
         pytest.param(nn.GRU(6, 8, batch_first=True), (10, 6), 2 * 10 * 3 * 8 * (6 + 8), id="gru"),
         pytest.param(_Encoder(), (5, 8), _attention(5, 8, 16), id="attention, whose fast path counts nothing"),
+        pytest.param(_Branches(), (4,), 2 * (4 * 8 + 8 * 2), id="the costlier of two branches"),
     ],
 )
 def test_operations_are_counted_for_each_row_whatever_the_batch(

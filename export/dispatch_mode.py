@@ -1,0 +1,34 @@
+"""What every mode that watches operators derives from."""
+
+import sys
+from typing import ClassVar, Self
+
+from torch._compile import _disable_dynamo
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+class DispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """A mode that does not import torch's compiler, which takes a second, to keep it out of operators (torch 2.15).
+
+    Where a network is compiled, the compiler was imported before, and is kept out as torch keeps it out of any mode.
+    """
+
+    _is_kept_out: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()  # type: ignore[no-untyped-call]
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def __enter__(self) -> Self:
+        kind = type(self)
+        if "torch._dynamo" in sys.modules and not kind._is_kept_out:
+            kind.__torch_dispatch__ = _disable_dynamo(kind.__torch_dispatch__)  # type: ignore[method-assign]
+            kind._is_kept_out = True
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
