@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+import onnxruntime  # type: ignore[import-untyped]
 from rich.console import Console
 from rich.table import Table
 
@@ -63,7 +64,7 @@ def page(cases: Sequence[Case], power: Power, *, picture: str, quick: bool) -> s
     ours = power.rules[0]
     planted = sum(case.group == "fault" for case in cases)
     found = {case.subject for case in cases}
-    versions = current_settings(quick=quick).versions
+    versions = current_settings(quick=quick).versions | {"onnxruntime": onnxruntime.__version__}
     lines = [
         "# Faults: the power of the parity check, measured",
         "",

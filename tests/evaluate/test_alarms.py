@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import onnxruntime  # type: ignore[import-untyped]
 import pytest
 
 from evaluate.alarms import examine as examination
@@ -210,8 +211,9 @@ def test_the_page_names_alarms_and_calls_a_drop_a_drop() -> None:
     assert "| `linreg` | 2 | 3 | **1.40, 1 fail** |" in text
     assert "| `circles-v2` | 1 | 2 of 1000 | 0.50 |" in text
     assert rows["circles-v2"].endswith("| 0 / 1 | 3.00 | 5.00 | 18 |")
-    assert "- onnx-int8 of circles-v2, seeds 0; of seed 0: fail, accuracy drops by 3.00 points" in text
+    assert "- onnx-int8 of circles-v2, seed 0; of seed 0: fail, accuracy drops by 3.00 points" in text
     assert "- onnx-fp16 of blobs is not written: error: onnx-fp16 cannot hold it" in text
+    assert f"onnxruntime {onnxruntime.__version__};" in text
     alarms = text.split("## False alarms\n")[1].split("##")[0].strip()
     assert alarms == "- linreg-seed-1: onnx: fail, prediction on noise: error is too large"
     assert "- fashion-mlp: it is not there\n- digits-seed-0: train: error: a loss is NaN" in text
