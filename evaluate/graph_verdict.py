@@ -156,11 +156,11 @@ class HeldWeights:
         """How many of them are the model's own, for a person."""
         parts = [f"{self.equal} of the model's {self.tensors} tensors stand in it bit for bit"]
         if self.folded:
-            parts.append(f"{self.folded} merged with the batch normalisation behind them")
+            parts.append(f"{self.folded} are merged with the batch normalisation behind them")
         other = self.tensors - self.equal - self.folded - len(self.differing)
         if other:
-            parts.append(f"{other} under other names or not at all")
-        return ", ".join(parts)
+            parts.append(f"{other} not by name, as exporters merge, turn and drop some: of those the outputs tell")
+        return "; ".join(parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

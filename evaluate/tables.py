@@ -1,5 +1,6 @@
 """How all tables name things, and where they are printed."""
 
+import os
 import sys
 
 from rich.console import Console
@@ -12,8 +13,9 @@ _MIB = 2**20
 
 
 def stdout_console() -> Console:
-    """Return a console on stdout, wide enough for the tables where stdout is a file or a pipe."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH, soft_wrap=False)
+    """Return a console on stdout, wide enough for tables where it is a file or a pipe and COLUMNS is not set."""
+    known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
+    return Console(highlight=False, width=None if known else _PIPE_WIDTH, soft_wrap=False)
 
 
 def way(graph: GraphVerdict, setting: Setting) -> str:

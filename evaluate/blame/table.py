@@ -72,13 +72,15 @@ def _table(blame: Blame) -> Table:
     if place is None:
         place = max(range(len(blame.nodes)), key=lambda index: blame.nodes[index].added or 0.0)
     first = max(0, min(place - AROUND // 2, len(blame.nodes) - AROUND))
-    table = Table(expand=False)
+    shown = blame.nodes[first : first + AROUND]
+    note = f"{len(shown)} of the {len(blame.nodes)} values compared; --json FILE has all"
+    table = Table(expand=False, caption=note if len(shown) < len(blame.nodes) else None, caption_justify="left")
     table.add_column("node")
     table.add_column("module")
     table.add_column("error /\neager's", justify="right")
     table.add_column("it adds /\nallowed", justify="right")
-    table.add_column("")
-    for index, node in enumerate(blame.nodes[first : first + AROUND], first):
+    table.add_column("found")
+    for index, node in enumerate(shown, first):
         marked = blame.culprit is not None and index == blame.place
         table.add_row(
             escape(_call(node)),

@@ -1,6 +1,7 @@
 """Blame names the operator that was spoilt, and nobody where nothing was."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -77,6 +78,7 @@ def test_a_changed_weight_is_named_with_its_tensor(wrong_bundle: Path, evaluate:
     assert code == 1
     assert "weights: network.features.2.weight differs from state_dict.pt in 1 of 18432 values, by at most" in out
     assert "culprit: Conv (node_conv2d_1) gives other values than PyTorch's operation does on the same inputs" in out
+    assert re.search(r"10 of the \d+ values compared; --json FILE has all", out)
     assert "module network.features.2" in out
     assert "source train/models/digits_cnn.py:" in out
     assert chart.stat().st_size > 10_000

@@ -283,7 +283,7 @@ def test_kernels_times_batch_normalisation_are_the_models(tmp_path: Path, monkey
     certificate = judged(bundle, network)
     held = {held.graph: held for held in certificate.weights}
     assert (held["graph.onnx"].folded, held["graph.onnx"].differing) == (3, ())
-    assert "merged with the batch normalisation behind them" in held["graph.onnx"].sentence
+    assert "; 3 are merged with the batch normalisation behind them; " in held["graph.onnx"].sentence
     assert held["graph.torchscript.pt"].equal == held["graph.torchscript.pt"].tensors
 
     def spoil(values: np.ndarray) -> None:

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from evaluate.print_certificate import print_certificate
+from evaluate.tables import stdout_console
 
 SETS = (
     "held-out samples",
@@ -77,3 +78,11 @@ def test_no_cell_is_broken_at_any_width(width: int) -> None:
 
 def test_a_wide_terminal_has_a_line_of_each_set_of_inputs() -> None:
     assert sum(line.startswith("│") for line in printed(200)) == 2 * len(SETS)
+
+
+def test_through_a_pipe_a_table_is_as_wide_as_columns_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    assert stdout_console().width == 132
+    monkeypatch.setenv("COLUMNS", "90")
+    assert stdout_console().width == 90
