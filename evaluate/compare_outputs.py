@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluate.compare import DecisionParity, decision_parity, vacuity
+from evaluate.grain import decimals_of
 from evaluate.graph_verdict import Comparison, Verdict
 from evaluate.inputs import Arrays
 from evaluate.rounding import excuse
@@ -68,6 +69,10 @@ def compare_outputs(
         if numeric.fault is None:
             if exact and not numeric.passed:
                 faults.append(numeric.sentence)
+            if exact and expected.dtype.kind == "f":
+                decimals = decimals_of(candidate, eager=eager, reference=expected)
+                if decimals is not None:
+                    faults.append(f"values are rounded to {decimals} decimals, and PyTorch's are not")
             if name == decisive:
                 decision = decision_parity(candidate, expected, allowed_error=numeric.row_bound)
                 if exact and not decision.passed:
