@@ -13,7 +13,7 @@ class DispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
     Where a network is compiled, the compiler was imported before, and is kept out as torch keeps it out of any mode.
     """
 
-    _is_kept_out: ClassVar[bool] = False
+    _kept_out: ClassVar[set[type]] = set()
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()  # type: ignore[no-untyped-call]
@@ -27,8 +27,8 @@ class DispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __enter__(self) -> Self:
         kind = type(self)
-        if "torch._dynamo" in sys.modules and not kind._is_kept_out:
+        if "torch._dynamo" in sys.modules and kind not in self._kept_out:
             kind.__torch_dispatch__ = _disable_dynamo(kind.__torch_dispatch__)  # type: ignore[method-assign]
-            kind._is_kept_out = True
+            self._kept_out.add(kind)
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
