@@ -11,6 +11,7 @@ from evaluate.accuracy.probabilities import BINS
 from evaluate.accuracy.record import Accuracy, GraphAccuracy
 from evaluate.accuracy.robustness import CLEAN
 from evaluate.accuracy.spoilt import Robustness
+from evaluate.fitting_table import print_fitting
 from evaluate.tables import short, size
 
 MOST_CLASSES = 20  # of which the scores are printed
@@ -26,25 +27,25 @@ def print_accuracy(accuracy: Accuracy, console: Console) -> None:
     """Print one line a graph, then one of them in detail."""
     console.print(f"accuracy of {accuracy.name} on {accuracy.data}", markup=False)
     if accuracy.errors:
-        console.print(_regressions(accuracy))
-        console.print(_targets(accuracy))
+        print_fitting(console, _regressions(accuracy))
+        print_fitting(console, _targets(accuracy))
     else:
-        console.print(_graphs(accuracy))
+        print_fitting(console, _graphs(accuracy))
     if accuracy.notes_accuracy is not None:
         console.print(f"the source notes print {100 * accuracy.notes_accuracy:.2f} %")
     if accuracy.graphs:
         shown = shown_graph(accuracy)
-        console.print(_figures(accuracy))
+        print_fitting(console, _figures(accuracy))
         console.print(f"{shown.graph} on {short(shown.provider)} in detail; the others are in --json", markup=False)
-        console.print(_classes(shown))
+        print_fitting(console, _classes(shown))
         if len(shown.classes) > MOST_CLASSES:
             more = len(shown.classes) - MOST_CLASSES
             console.print(f"the {MOST_CLASSES} classes of the least F1; {more} others are in --json")
         if len(shown.classes) <= MOST_CONFUSED:
             console.print("confusions: true class at the left, predicted class above")
-            console.print(_confusion(shown))
+            print_fitting(console, _confusion(shown))
         if shown.probabilities is not None:
-            console.print(_reliability(shown))
+            print_fitting(console, _reliability(shown))
         for graph in accuracy.graphs:
             if graph.not_finite:
                 console.print(
@@ -54,7 +55,7 @@ def print_accuracy(accuracy: Accuracy, console: Console) -> None:
                 )
     if accuracy.robustness is not None:
         console.print(f"on spoilt images, {accuracy.robustness.source}", markup=False)
-        console.print(_robustness(accuracy.robustness))
+        print_fitting(console, _robustness(accuracy.robustness))
     console.print(
         "intervals of 95 %: exact (Clopper-Pearson) of shares, that of Bonett and Price of points lost, and "
         f"percentiles of {accuracy.resamples:,} resamples with seed {accuracy.seed} of all other figures; none where "

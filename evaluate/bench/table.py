@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from evaluate.bench.result import Bench, BenchRow, Peak, RunnerCost, Scenario
+from evaluate.fitting_table import print_fitting
 from evaluate.tables import short, size
 
 _GIGA = 1e9
@@ -25,11 +26,11 @@ def print_bench(bench: Bench, console: Console) -> None:
         f"threads: torch {bench.torch_threads}, ONNX Runtime {bench.onnxruntime_threads}; runners in turn, "
         f"about {bench.seconds:g} s each at most",
     )
-    console.print(_times(bench.rows))
+    print_fitting(console, _times(bench.rows))
     if any(row.speed_interval_95 for row in bench.rows):
         _say(console, "x eager: eager's median over this one's, with the 95 % bootstrap interval over rounds")
     if any(cost.start_s is not None or cost.peak_bytes is not None for cost in bench.runners):
-        console.print(_costs(bench.runners))
+        print_fitting(console, _costs(bench.runners))
     for sentence in (*_trials(bench), *map(_peak, bench.peaks)):
         _say(console, sentence)
     if bench.flops_per_row:

@@ -5,6 +5,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from evaluate.blame.found import Blame, Node
+from evaluate.fitting_table import print_fitting
 
 AROUND = 10
 
@@ -18,7 +19,7 @@ def print_blame(blame: Blame, console: Console) -> None:
         _print_costs(blame, console)
         return
     if blame.nodes:
-        console.print(_table(blame))
+        print_fitting(console, _table(blame))
     if blame.passed:
         worst = max((node.times_eager or 0 for node in blame.nodes), default=0.0)
         console.print(
@@ -58,7 +59,7 @@ def _print_costs(blame: Blame, console: Console) -> None:
         call = escape(f"{cost.operator} {cost.node}")
         table.add_row(call, escape(cost.path), escape(cost.source), f"{100 * cost.share:.3g} %")
     if blame.costs:
-        console.print(table)
+        print_fitting(console, table)
     console.print(
         f"{blame.graph} computes in {blame.precision}, which no rule holds to float32: nobody is blamed; what it "
         "decides is judged by `python -m evaluate parity`",

@@ -18,6 +18,7 @@ from evaluate.faults.power import Power, power_of
 from evaluate.faults.rules import OURS, RULES
 from evaluate.faults.subjects import subjects
 from evaluate.faults.wording import FAMILIES, count, effect_in_words, interval_95, name_of
+from evaluate.fitting_table import print_fitting
 from train.whole_file import write_whole
 
 
@@ -34,7 +35,7 @@ def print_power(power: Power, console: Console) -> None:
             count(rule.alarms),
             interval_95(rule.alarms),
         )
-    console.print(table)
+    print_fitting(console, table)
     command = power.command
     if command.caught.trials:
         console.print(
