@@ -10,7 +10,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 class DispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """A mode that does not import torch's compiler, which takes a second, to keep it out of operators (torch 2.15).
 
-    Where a network is compiled, the compiler was imported before, and is kept out as torch keeps it out of any mode.
+    Few networks need it: those that are compiled, or run `torch.cond`. Where it was imported before, it is kept out as
+    torch keeps it out of any mode. Imported while a mode is entered, it would compile the mode; so whoever enters one
+    lets the network run without it first.
     """
 
     _kept_out: ClassVar[set[type]] = set()

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch._dynamo  # exporting needs it anyway; see `DispatchMode`
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch._ops import OpOverload

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch._dynamo  # exporting needs it anyway; see `DispatchMode`
 from torch import Tensor, nn
 
 from export.draft import Draft

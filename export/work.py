@@ -12,7 +12,7 @@ from export.dispatch_mode import DispatchMode
 
 
 def flops_per_row(module: nn.Module, example: tuple[Tensor, ...]) -> int:
-    """Run a module once and count the operations of its products: the same number on every machine, and every time.
+    """Run a module and count the operations of its products: the same number on every machine, and every time.
 
     A multiplication and an addition are two operations. Only products count: those of convolutions, matrices,
     attention and recurrent layers. What works element by element is left out, as in every published count.
@@ -33,31 +33,40 @@ def flops_per_row(module: nn.Module, example: tuple[Tensor, ...]) -> int:
 
 
 def _flops(counter: FlopCounterMode, module: nn.Module, example: tuple[Tensor, ...]) -> int:
+    module(*example)  # see `DispatchMode`
     products = _Products(counter.flop_registry)
     with products:
         module(*example)
-    if not products.has_branches:
+    if not products.has_higher_order:
         return products.flops
-    with counter:
-        module(*example)
+    try:
+        with counter:
+            module(*example)
+    except TypeError:  # of torch.while_loop, whose steps nobody knows beforehand, it knows nothing (torch 2.15)
+        return products.flops
     return int(counter.get_total_flops())
 
 
 class _Products(DispatchMode):
-    """Sums up the operations of products by torch's formulas; its own counter takes a second to import."""
+    """Sums up the operations of products by torch's formulas; to enter its own counter imports the compiler.
+
+    Attributes:
+        flops: The sum.
+        has_higher_order: Whether there was an operator that runs others, as `torch.cond` does; those are not counted.
+    """
 
     supports_higher_order_operators = True
 
     def __init__(self, formulas: Mapping[Any, Callable[..., Any]]) -> None:
         super().__init__()
         self.flops = 0
-        self.has_branches = False
+        self.has_higher_order = False
         self._formulas = formulas
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
         kwargs = kwargs or {}
         if not isinstance(func, OpOverload):
-            self.has_branches = True  # as torch.cond has, which torch's own counter weighs
+            self.has_higher_order = True
             return func(*args, **kwargs)
         formula = self._formulas.get(func.overloadpacket)
         if formula is None:

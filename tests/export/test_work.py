@@ -30,6 +30,20 @@ class _Branches(nn.Module):
         return chosen
 
 
+class _Loop(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.step = nn.Linear(4, 4)
+        self.last = nn.Linear(4, 2)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Take a step three times."""
+        start = (torch.tensor(0), inputs)
+        _, state = torch.while_loop(lambda i, _: i < 3, lambda i, x: (i + 1, self.step(x)), start)
+        last: Tensor = self.last(state)
+        return last
+
+
 def _attention(steps: int, width: int, inner: int) -> int:
     projections = 4 * width * width + 2 * width * inner
     return 2 * steps * projections + 2 * 2 * steps * steps * width
@@ -45,6 +59,7 @@ def _attention(steps: int, width: int, inner: int) -> int:
         pytest.param(nn.GRU(6, 8, batch_first=True), (10, 6), 2 * 10 * 3 * 8 * (6 + 8), id="gru"),
         pytest.param(_Encoder(), (5, 8), _attention(5, 8, 16), id="attention, whose fast path counts nothing"),
         pytest.param(_Branches(), (4,), 2 * (4 * 8 + 8 * 2), id="the costlier of two branches"),
+        pytest.param(_Loop(), (4,), 2 * 4 * 2, id="a loop, whose steps nobody knows"),
     ],
 )
 def test_operations_are_counted_for_each_row_whatever_the_batch(
