@@ -72,7 +72,7 @@ def compare_outputs(
             if exact and expected.dtype.kind == "f":
                 decimals = decimals_of(candidate, eager=eager, reference=expected)
                 if decimals is not None:
-                    faults.append(f"values are rounded to {decimals} decimals, and PyTorch's are not")
+                    faults.append(f"all values are multiples of {10.0**-decimals:g}, and PyTorch's are not")
             if name == decisive:
                 decision = decision_parity(candidate, expected, allowed_error=numeric.row_bound)
                 if exact and not decision.passed:

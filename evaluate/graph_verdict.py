@@ -159,7 +159,7 @@ class HeldWeights:
             parts.append(f"{self.folded} are merged with the batch normalisation behind them")
         other = self.tensors - self.equal - self.folded - len(self.differing)
         if other:
-            parts.append(f"{other} not by name, as exporters merge, turn and drop some: of those the outputs tell")
+            parts.append(f"{other} are not found by name, as exporters merge, turn and drop some: outputs alone tell")
         return "; ".join(parts)
 
 

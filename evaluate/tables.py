@@ -14,7 +14,8 @@ _MIB = 2**20
 
 def stdout_console() -> Console:
     """Return a console on stdout, wide enough for tables where it is a file or a pipe and COLUMNS is not set."""
-    known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
+    columns = os.environ.get("COLUMNS", "")
+    known = sys.stdout.isatty() or (columns.isascii() and columns.isdigit() and int(columns) > 0)
     return Console(highlight=False, width=None if known else _PIPE_WIDTH, soft_wrap=False)
 
 

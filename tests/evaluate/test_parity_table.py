@@ -86,3 +86,6 @@ def test_through_a_pipe_a_table_is_as_wide_as_columns_says(monkeypatch: pytest.M
     assert stdout_console().width == 132
     monkeypatch.setenv("COLUMNS", "90")
     assert stdout_console().width == 90
+    for nonsense in ("0", "wide"):
+        monkeypatch.setenv("COLUMNS", nonsense)
+        assert stdout_console().width == 132
