@@ -34,6 +34,8 @@ def print_fitting(console: Console, table: Table) -> None:
         _print_blocks(console, columns)
     else:
         console.print(_compact(table, columns, _shared_out(words, lines, room)))
+    if table.caption is not None:
+        console.print(table.caption)
 
 
 def _needed(console: Console, table: Table) -> int:

@@ -80,7 +80,8 @@ def _table(blame: Blame) -> Table:
     table.add_column("module")
     table.add_column("error /\neager's", justify="right")
     table.add_column("it adds /\nallowed", justify="right")
-    table.add_column("found")
+    if blame.culprit is not None:
+        table.add_column("found")
     for index, node in enumerate(shown, first):
         marked = blame.culprit is not None and index == blame.place
         table.add_row(
@@ -88,7 +89,7 @@ def _table(blame: Blame) -> Table:
             escape(node.path),
             _number(node.times_eager),
             _number(node.added),
-            "culprit" if marked else "",
+            *([] if blame.culprit is None else ["culprit" if marked else ""]),
             style="bold red" if marked else None,
         )
     return table

@@ -12,7 +12,7 @@ NAMES = ("graph.onnx", "graph.torchscript.pt")
 
 
 def printed(width: int, *, columns: int = 5) -> str:
-    table = Table()
+    table = Table(caption="two of nine graphs")
     table.add_column("graph")
     for index in range(columns):
         table.add_column(f"measure\nnumber {index}", justify="right")
@@ -30,6 +30,7 @@ def test_nothing_is_broken_or_cut_at_any_width(width: int) -> None:
     assert max(map(len, text.splitlines())) <= width
     assert text.count("85.54 %") == 10
     assert "…" not in text
+    assert text.count("two of nine graphs") == 1
     assert all(text.count(name) == 1 for name in NAMES)
 
 
