@@ -172,12 +172,18 @@ def _missed(cases: Sequence[Case]) -> list[str]:
     if not cases:
         return ["None."]
     return [
-        "These change the function by more than the test above allows, and ours lets them pass. A fault can hide",
-        "where it moves outputs by less than the room that is left for another order of summation, 3 x in rmse and 6 x",
-        "in the greatest error; and in probabilities by more, where they are what softmax makes of logits that pass.",
+        "These change the function by more than the test above allows, and by outputs alone ours lets them pass. Such",
+        "a fault hides where it moves outputs by less than the room that is left for another order of summation, 3 x",
+        "in rmse and 6 x in the greatest error; and in probabilities by more, where they are what softmax makes of",
+        "logits that pass.",
         "",
-        *(f"- {name_of(case)}{effect_in_words(case)}" for case in cases),
+        *(f"- {name_of(case)}{effect_in_words(case)}{_by_command(case)}" for case in cases),
     ]
+
+
+def _by_command(case: Case) -> str:
+    """Say where the command line catches what the judge misses: it compares weights, and seeks the worst inputs."""
+    return f"; the command line ends with exit code 1 ({case.said})" if case.caught_by_command else ""
 
 
 def _alarmed(power: Power) -> list[str]:
