@@ -66,13 +66,18 @@ class ReferenceRunners:
 
 def all_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     """Return every node of a model, also those of branches, loops and functions."""
-    for graph in _graphs(model.graph):
+    for graph in all_graphs(model):
         yield from graph.node
     for function in model.functions:
         for node in function.node:
             yield node
             for inner in _inner_graphs(node):
                 yield from inner.node
+
+
+def all_graphs(model: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
+    """Return the graph of a model, and those of its branches and loops."""
+    return _graphs(model.graph)
 
 
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:

@@ -17,6 +17,7 @@ from evaluate.blame.lines import run_program
 from evaluate.blame.pairs import Pair, tensors_of
 from evaluate.blame.reduced import Widened, costs_of
 from evaluate.blame.subject import choose_graph, golden_rows, pair_of, served_outputs
+from evaluate.chance import drawing_nodes
 from evaluate.eager import checked_eager
 from evaluate.inputs import count, take
 from export.factory import Factory
@@ -76,7 +77,31 @@ def blame_graph(
     truths, name = Truths(reference=reference, eager=single), bundle.manifest.name
     if entry.precision is not None and entry.precision != "float32":
         return replace(cost_pair(pair, feeds, truths, name=name, on_step=on_step), precision=entry.precision)
-    return blame_pair(pair, feeds, truths, name=name, served=served, on_step=on_step)
+    found = blame_pair(pair, feeds, truths, name=name, served=served, on_step=on_step)
+    return _with_chance(found, bundle.read(entry), pair) if entry.format == "onnx" else found
+
+
+def _with_chance(found: Blame, content: bytes, pair: Pair) -> Blame:
+    """Put an operator that draws at random in place of those that only follow it."""
+    nodes = drawing_nodes(content)
+    if not nodes:
+        return found
+    first = nodes[0]
+    step = next((step for step in pair.graph.steps if step.name == first.name), None)
+    culprit = Culprit(
+        fault="random",
+        operator=first.op_type,
+        node=first.name,
+        pytorch="",
+        path=step.path if step else "",
+        source=step.source if step else "",
+        value=first.output[0],
+        error_before=None,
+        error_after=None,
+        share=None,
+        detail="",
+    )
+    return replace(found, passed=False, output=found.output or "the graph draws at random", culprit=culprit, place=None)
 
 
 def blame_pair(

@@ -7,12 +7,13 @@ from typing import Literal
 from evaluate.blame.weights import WeightDifference
 from serve.bundle import Precision
 
-Fault = Literal["wrong", "inserted", "missing", "wired"]
+Fault = Literal["wrong", "inserted", "missing", "wired", "random"]
 _HAPPENED: Mapping[Fault, str] = {
     "wrong": "gives other values than PyTorch's operation does on the same inputs",
     "inserted": "is in the graph, but not in the module",
     "missing": "is in the module, but not in the graph",
     "wired": "reads another value than in the module",
+    "random": "draws random numbers, which no right graph does",
 }
 
 
@@ -28,7 +29,7 @@ class Culprit:
         path: Of the module that calls it.
         source: Where that stands, ``file:line``, or empty.
         value: Name of the first value that shows it.
-        error_before: Greatest error among its inputs, as a multiple of eager's.
+        error_before: Greatest error among its inputs, as a multiple of eager's; None of what draws at random.
         error_after: Error of its result, as a multiple of eager's; None where that is no number (shape, dtype, NaN).
         share: How far its own error alone moves the outputs, as a multiple of what they are allowed; None as before.
         detail: What else was found.
@@ -41,7 +42,7 @@ class Culprit:
     path: str
     source: str
     value: str
-    error_before: float
+    error_before: float | None
     error_after: float | None
     share: float | None
     detail: str

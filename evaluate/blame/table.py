@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from evaluate.blame.found import Blame, Node
+from evaluate.blame.found import Blame, Culprit, Node
 from evaluate.fitting_table import print_fitting
 
 AROUND = 10
@@ -41,12 +41,18 @@ def print_blame(blame: Blame, console: Console) -> None:
         ("module", culprit.path or "the outermost one"),
         ("source", culprit.source),
         ("operation", culprit.pytorch),
-        ("error", f"before it {_times(culprit.error_before)}, after it {_times(culprit.error_after)}"),
+        ("error", _before_and_after(culprit)),
         ("outputs", "" if culprit.share is None else f"moved by {culprit.share:.3g} x what is allowed, by it alone"),
         ("found", culprit.detail),
     ):
         if text:
             console.print(f"  {name:<10}{text}", markup=False)
+
+
+def _before_and_after(culprit: Culprit) -> str:
+    if culprit.error_before is None:
+        return ""
+    return f"before it {_times(culprit.error_before)}, after it {_times(culprit.error_after)}"
 
 
 def _print_costs(blame: Blame, console: Console) -> None:
@@ -83,7 +89,7 @@ def _table(blame: Blame) -> Table:
     if blame.culprit is not None:
         table.add_column("found")
     for index, node in enumerate(shown, first):
-        marked = blame.culprit is not None and index == blame.place
+        marked = index == blame.place and blame.culprit is not None and blame.culprit.fault in {"wrong", "wired"}
         table.add_row(
             escape(_call(node)),
             escape(node.path),

@@ -113,6 +113,25 @@ def test_a_graph_that_says_nothing_of_its_source_is_followed(wrong_bundle: Path,
     assert "culprit: Gemm (node_linear_1)" in out
 
 
+def test_a_dropout_that_draws_is_named_and_no_operator_after_it(wrong_bundle: Path, evaluate: Evaluate) -> None:
+    model = onnx.load(wrong_bundle / "graph.onnx")
+    place, conv = [(i, node) for i, node in enumerate(model.graph.node) if node.op_type == "Conv"][1]
+    numbers = ((onnx.TensorProto.FLOAT, 0.3), (onnx.TensorProto.BOOL, True))
+    names = ["ratio", "training"]
+    model.graph.initializer.extend(
+        helper.make_tensor(name, kind, [], [number]) for name, (kind, number) in zip(names, numbers, strict=True)
+    )
+    model.graph.node.insert(place, helper.make_node("Dropout", [conv.input[0], *names], ["dropped"], name="left_on"))
+    model.graph.node[place + 1].input[0] = "dropped"
+    replace_file(wrong_bundle, "graph.onnx", model.SerializeToString())
+    code, out, _ = evaluate("blame", str(wrong_bundle))
+    assert code == 1
+    assert "culprit: Dropout (left_on) draws random numbers, which no right graph does" in out
+    code, out, _ = evaluate("parity", str(wrong_bundle), "--quick", "--no-certificate")
+    assert code == 1
+    assert "its operator Dropout draws random numbers" in out
+
+
 def test_an_operator_after_the_last_is_named(wrong_bundle: Path, evaluate: Evaluate) -> None:
     model = onnx.load_from_string((wrong_bundle / "graph.onnx").read_bytes())
     last = next(node for node in model.graph.node if "probabilities" in node.output)

@@ -1,5 +1,7 @@
 """Graphs that draw at random, or change themselves as they run, are refused."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -40,6 +42,37 @@ def test_random_operators_are_found(operator: str, inside: bool) -> None:
 def test_what_draws_nothing_is_not_accused() -> None:
     assert drawn_at_random(_graph("Identity", inside=True)) is None
     assert drawn_at_random(b"no graph at all") is None
+
+
+def _dropout(*, version: int = 18, ratio: object = 0.3, training: object = True) -> bytes:
+    given = {"ratio": (TensorProto.FLOAT, ratio), "training": (TensorProto.BOOL, training)}
+    constants = [
+        helper.make_tensor(name, kind, [], [number])
+        for name, (kind, number) in given.items()
+        if number not in (None, "input")
+    ]
+    names = ["x", *("" if number is None else name for name, (_, number) in given.items())]
+    nodes = [helper.make_node("Dropout", names if version >= 12 else ["x"], ["out"])]
+    value = helper.make_tensor_value_info
+    inputs = [value("x", TensorProto.FLOAT, ["batch", 3]), value("training", TensorProto.BOOL, [])]
+    graph = helper.make_graph(nodes, "graph", inputs, [value("out", TensorProto.FLOAT, None)], initializer=constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)]).SerializeToString()  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("options", "draws"),
+    [
+        ({}, True),
+        ({"ratio": None}, True),
+        ({"training": "input"}, True),
+        ({"training": False}, False),
+        ({"training": None}, False),
+        ({"ratio": 0.0}, False),
+        ({"version": 10}, False),
+    ],
+)
+def test_a_dropout_draws_only_where_it_may_be_training(options: dict[str, Any], draws: bool) -> None:
+    assert (drawn_at_random(_dropout(**options)) is not None) == draws
 
 
 def test_the_list_is_onnx_own() -> None:
