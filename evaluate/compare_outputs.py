@@ -100,6 +100,7 @@ def compare_outputs(
                 verdict=verdict,
                 reason="; ".join(faults) or empty,
                 slack=factor,
+                column=numeric.column,
             )
         )
     return found

@@ -30,6 +30,8 @@ class Comparison:
         rows_apart: Rows that are judged apart, because PyTorch's own error is far above the other rows' there.
         apart_ratio: Of those, the larger of error / bound; at most 1 passes.
         slack: How many times as wide the bounds were, because ONNX Runtime rounds coarsely and the graph is right.
+        column: Of a regression with several targets, the place of the one that the errors are of, which is nearest to
+            its bound; None elsewhere.
     """
 
     input_set: str
@@ -49,6 +51,7 @@ class Comparison:
     rows_apart: int = 0
     apart_ratio: float | None = None
     slack: float = 1.0
+    column: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -107,7 +107,8 @@ def _summary(graph: GraphVerdict) -> str:
     held_out = graph.comparisons[0]
     if held_out.flips is None:
         what = f"{held_out.rows} rows of {held_out.input_set}"
-        return f"pass, greatest error {held_out.max_error:.3g} in {what}, in the unit of {held_out.output}"
+        of = "" if held_out.column is None else f" of target {held_out.column + 1}, the nearest to its bound"
+        return f"pass, greatest error {held_out.max_error:.3g} in {what}, in the unit of {held_out.output}{of}"
     share, bound = held_out.unflippable_share or 0.0, held_out.flip_rate_upper_95 or 0.0
     return (
         f"pass, {held_out.flips} flips in {held_out.rows} rows of {held_out.input_set} "

@@ -1,6 +1,7 @@
 """The rule of `serve.parity` for a whole output, knowing the others: probabilities, targets, and what is small."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -89,8 +90,10 @@ def _worst_column(
     reference: NDArray[np.float64],
     judge: Callable[..., NumericParity],
 ) -> NumericParity:
-    columns = (slice(index, index + 1) for index in range(reference.shape[1]))
-    judged = [judge(candidate[:, c], eager=eager[:, c], reference=reference[:, c]) for c in columns]
+    judged = [
+        replace(judge(candidate[:, [c]], eager=eager[:, [c]], reference=reference[:, [c]]), column=c)
+        for c in range(reference.shape[1])
+    ]
     return max(judged, key=lambda parity: parity.ratio)
 
 

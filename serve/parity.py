@@ -37,6 +37,7 @@ class NumericParity:
         fault: Why there was nothing to compare (shape, dtype, NaN), or None.
         outliers: The same of the rows that are judged apart, see `row_parity`; the figures above leave them out.
         apart: Which rows those are, ``(batch,)``; None where there are none.
+        column: Of a regression with several targets, the place of the one that this is of; None elsewhere.
     """
 
     rmse: float
@@ -47,6 +48,7 @@ class NumericParity:
     fault: str | None = None
     outliers: "NumericParity | None" = None
     apart: NDArray[np.bool_] | None = field(default=None, compare=False)
+    column: int | None = None
 
     @property
     def passed(self) -> bool:
@@ -80,10 +82,11 @@ class NumericParity:
         if self.fault is not None:
             return self.fault
         judged, where = self, ""
+        of = "" if self.column is None else f" of target {self.column + 1}"
         if self.outliers is not None and not self.outliers.passed:
             judged, where = self.outliers, " on rows where PyTorch's own is far above the others'"
         return (
-            f"error is rmse {judged.rmse:.3g} and max {judged.max_error:.3g}{where}, "
+            f"error{of} is rmse {judged.rmse:.3g} and max {judged.max_error:.3g}{where}, "
             f"but {judged.rmse_bound:.3g} and {judged.max_bound:.3g} are allowed"
         )
 

@@ -62,7 +62,9 @@ def examine_all(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise AlarmsError(f"{folder} cannot be made ({error.strerror}), but results stand there; give --out") from error
+        raise AlarmsError(
+            f"{folder} cannot be a folder ({error.strerror}), but results stand there; give another --out"
+        ) from error
     here, missing = _with_data(recipes, data_root)
     if not here:
         raise AlarmsError(

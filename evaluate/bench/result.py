@@ -151,6 +151,7 @@ class Bench:
         peaks: Of each device that something ran on.
         left_out: What was not measured, and why, a sentence each.
         scenarios: What the load generator found.
+        busy_cpus: Processors that others kept busy when it began; None where the system does not tell.
     """
 
     name: str
@@ -168,3 +169,4 @@ class Bench:
     peaks: tuple[Peak, ...]
     left_out: tuple[str, ...]
     scenarios: tuple[Scenario, ...]
+    busy_cpus: float | None = None

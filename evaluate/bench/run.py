@@ -18,6 +18,7 @@ from evaluate.bench.costs import COMPILE_STEPS, Costs
 from evaluate.bench.entrants import EAGER, Entrant, eager_entrant, graph_entrants
 from evaluate.bench.fitting import usable_bytes
 from evaluate.bench.loadgen import SCENARIOS, Load, run_all
+from evaluate.bench.others import busy_cpus
 from evaluate.bench.peak import measure_peak
 from evaluate.bench.progress import OnStep, Progress
 from evaluate.bench.result import Bench, BenchError, BenchRow, Peak, Scenario, ThreadTrial
@@ -80,7 +81,7 @@ class Measurement:
             BenchError: not even the smallest batch fits.
         """
         settings, cpus = self.settings, usable_cpus()
-        threads = settings.threads or cpus
+        threads, busy = settings.threads or cpus, busy_cpus()
         if settings.loadgen_s is not None:
             _check_served(self.bundle)
         with ExitStack() as stack:
@@ -116,6 +117,7 @@ class Measurement:
             peaks=peaks,
             left_out=tuple(self._costs.left_out),
             scenarios=scenarios,
+            busy_cpus=busy,
         )
 
     def _entrants(self, threads: int) -> list[Entrant]:

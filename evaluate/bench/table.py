@@ -6,6 +6,7 @@ from itertools import groupby
 from rich.console import Console
 from rich.table import Table
 
+from evaluate.bench.others import warning
 from evaluate.bench.result import Bench, BenchRow, Peak, RunnerCost, Scenario
 from evaluate.fitting_table import print_fitting
 from evaluate.tables import short, size
@@ -37,6 +38,9 @@ def print_bench(bench: Bench, console: Console) -> None:
         _say(console, f"one row is {_si(bench.flops_per_row)}FLOP in products, counted")
     for sentence in bench.left_out:
         _say(console, sentence)
+    busy = warning(bench.busy_cpus)
+    if busy is not None:
+        _say(console, busy)
     for scenario in bench.scenarios:
         for sentence in _scenario(scenario):
             _say(console, sentence)

@@ -127,7 +127,7 @@ class Journal:
             path.write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in kept))
         except OSError as error:
             raise FaultsError(
-                f"{path} cannot be written to ({error.strerror}), but a line of each case is to stand there; give --out"
+                f"{path} cannot be written to ({error.strerror}), but each case has a line there; give another --out"
             ) from error
 
     def add(self, case: Case) -> None:

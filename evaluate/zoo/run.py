@@ -51,7 +51,9 @@ def examine_all(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ZooError(f"{folder} cannot be made ({error.strerror}), but results stand there; give --out") from error
+        raise ZooError(
+            f"{folder} cannot be a folder ({error.strerror}), but results stand there; give another --out"
+        ) from error
     for name in known:
         put_back(folder / name, _WORK)  # there is nothing to put back, but gigabytes that kills left to clear
     chosen = tuple(names) or smallest_first(known)

@@ -263,7 +263,7 @@ def test_trouble_is_one_sentence(options: tuple[str, ...], sentence: str, evalua
 
 def test_a_place_that_cannot_be_written_to_is_trouble(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(AlarmsError, match=r"cannot be made \(.*\), but results stand there; give --out"):
+    with pytest.raises(AlarmsError, match=r"cannot be a folder \(.*\), but results stand there; give another --out"):
         run.examine_all((RECIPES["linreg"],), 1, tmp_path / "file", data_root=tmp_path, settings=SETTINGS)
 
 

@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 
 import export
 from evaluate.certificate import Certificate
 from evaluate.judge import certify
+from evaluate.print_certificate import print_certificate
 from serve.bundle import read_bundle
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -61,7 +63,14 @@ def judged(
 
 
 def test_targets_of_other_sizes_pass_where_they_are_right(tmp_path: Path, samples: Path) -> None:
-    assert judged(Sale(), tmp_path / "b", samples).passed
+    certificate = judged(Sale(), tmp_path / "b", samples)
+    assert certificate.passed
+    console = Console(width=200)
+    with console.capture() as captured:
+        print_certificate(certificate, console)
+    nearest = certificate.graphs[0].comparisons[0].column
+    assert nearest in {0, 1}
+    assert f"in the unit of prediction of target {nearest + 1}, the nearest to its bound" in captured.get()
 
 
 def test_a_small_target_that_is_dead_in_the_graph_fails(
@@ -81,7 +90,9 @@ def test_a_small_target_that_is_dead_in_the_graph_fails(
     monkeypatch.setattr(torch.jit, "trace", spoil)
     certificate = judged(network, tmp_path / "b", samples)
     assert not certificate.passed
-    assert "prediction on held-out samples and mixtures of them: error is rmse" in (certificate.graphs[0].reason or "")
+    assert "prediction on held-out samples and mixtures of them: error of target 2 is rmse" in (
+        certificate.graphs[0].reason or ""
+    )
 
 
 def test_a_target_that_never_varies_is_unproven(tmp_path: Path, samples: Path) -> None:
