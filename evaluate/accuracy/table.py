@@ -66,7 +66,15 @@ def print_accuracy(accuracy: Accuracy, console: Console) -> None:
 def _graphs(accuracy: Accuracy) -> Table:
     table = new_table("graph", "provider")
     mean = () if accuracy.batch_size is None else (f"mean of batches\nof {accuracy.batch_size}",)
-    for column in ("size", "top-1", *mean, "unlike\neager's", "of these\nby chance", "points lost", "seconds"):
+    for column in (
+        "size",
+        "top-1",
+        *mean,
+        "decided unlike\neager",
+        "of these\nby rounding",
+        "points lost",
+        "seconds\nto run",
+    ):
         table.add_column(column, justify="right")
     for row in accuracy.graphs:
         table.add_row(
