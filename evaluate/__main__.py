@@ -17,7 +17,7 @@ from evaluate.commands.report import Report, run_report
 from evaluate.commands.targets import TargetError
 from evaluate.commands.zoo import Zoo, run_zoo
 from serve.command_line import told_in_one_sentence
-from serve.stdout import run_main, stdout_trouble
+from serve.stdout import READER_LEFT, reader_left, run_main, stdout_trouble
 
 _PROG = "python -m evaluate"
 
@@ -100,10 +100,17 @@ def main(args: list[str] | None = None) -> int:
         SigningError,
         TargetError,
     ) as error:
-        trouble = stdout_trouble(error) if isinstance(error, OSError) else None
-        print(f"error: {trouble or error}", file=sys.stderr)
+        return _end_with(error)
     except Exception:  # noqa: BLE001 - Python would exit 1, which here says that parity fails
         traceback.print_exc()
+    return 2
+
+
+def _end_with(error: Exception) -> int:
+    if reader_left(error):
+        return READER_LEFT
+    trouble = stdout_trouble(error) if isinstance(error, OSError) else None
+    print(f"error: {trouble or error}", file=sys.stderr)
     return 2
 
 

@@ -4,6 +4,9 @@ import os
 import sys
 from collections.abc import Callable
 
+READER_LEFT = 141
+"""What shells give for a command that was stopped because nobody reads on."""
+
 
 def stdout_trouble(failed: OSError | None = None) -> str | None:
     """Return what keeps stdout from being written, as a sentence, and let it rest then; None where nothing does.
@@ -27,11 +30,18 @@ def stdout_trouble(failed: OSError | None = None) -> str | None:
     return None
 
 
+def reader_left(failed: BaseException) -> bool:
+    """Say whether a command failed because whoever reads its stdout has had enough, as `head` has."""
+    return isinstance(failed, BrokenPipeError) and stdout_trouble(failed) is not None
+
+
 def run_main(main: Callable[[], int]) -> int:
-    """Run a command line; exit code 2, and one sentence, where stdout cannot be written."""
+    """Run a command line; exit code 2, and one sentence, where stdout cannot be written; 141 where nobody reads it."""
     try:
         code = main()
     except OSError as error:
+        if reader_left(error):
+            return READER_LEFT
         trouble = stdout_trouble(error)
         if trouble is None:
             raise

@@ -1,7 +1,10 @@
 """The table of parity on terminals of any width: no word, number or line is broken inside a cell."""
 
 import io
+import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 
 import made_up
@@ -89,3 +92,25 @@ def test_through_a_pipe_a_table_is_as_wide_as_columns_says(monkeypatch: pytest.M
     for nonsense in ("0", "wide"):
         monkeypatch.setenv("COLUMNS", nonsense)
         assert stdout_console().width == 132
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_verdict_stays_where_nobody_reads_the_table(unbuffered: str) -> None:
+    code = """
+import sys
+from evaluate.tables import stdout_console
+from serve.stdout import run_main
+def main():
+    for _ in range(1000):
+        stdout_console().print("x" * 100)
+    return 3
+sys.exit(run_main(main))
+"""
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], env=environment, **pipes) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert process.returncode == 3

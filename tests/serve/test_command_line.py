@@ -187,7 +187,8 @@ def test_what_has_no_option_is_not_offered_as_one(capsys: pytest.CaptureFixture[
     assert "--source" not in capsys.readouterr().err
 
 
-def test_a_reader_that_has_had_enough_is_no_trouble() -> None:
+@pytest.mark.parametrize(("unbuffered", "ends_with"), [("", 1), ("1", 141)])
+def test_a_reader_that_has_had_enough_is_no_trouble(unbuffered: str, ends_with: int) -> None:
     code = "import sys; from serve.stdout import run_main; sys.exit(run_main(lambda: print('x' * 1000) or 1))"
     with subprocess.Popen(
         [sys.executable, "-c", code],
@@ -195,13 +196,13 @@ def test_a_reader_that_has_had_enough_is_no_trouble() -> None:
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        env=os.environ | {"PYTHONUNBUFFERED": ""},
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
     ) as process:
         assert process.stdout is not None
         process.stdout.close()
         assert process.stderr is not None
         assert process.stderr.read() == ""
-    assert process.returncode == 1
+    assert process.returncode == ends_with
 
 
 def test_another_trouble_with_files_is_not_stdout_s() -> None:
