@@ -89,7 +89,7 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         ) from None
     except _DAMAGE as error:
         raise ImageError(
-            f"image cannot be decoded ({error}); the file is damaged or cut short; send the complete file"
+            f"image cannot be decoded ({error}); the file is damaged or cut short, send the complete file"
         ) from error
 
 

@@ -53,6 +53,12 @@ def run_command(*args: str, cwd: Path, check: bool = True) -> subprocess.Complet
     return result
 
 
+@pytest.fixture(autouse=True)
+def _any_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables are as wide as through any pipe, wherever the tests run."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """Folder with the real data sets."""

@@ -231,7 +231,7 @@ def test_unknown_architectures_are_named(tmp_path: Path, capsys: pytest.CaptureF
 def test_a_file_in_the_way_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "zoo").write_text("")
     assert main(["zoo", "alexnet", "--out", str(tmp_path / "zoo")]) == 2
-    assert "zoo cannot be made (File exists)" in capsys.readouterr().err
+    assert "zoo cannot be a folder (File exists)" in capsys.readouterr().err
 
 
 def test_a_commands_own_memory_is_measured_not_its_parents(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ def test_a_file_whose_mode_has_no_conversion_is_one_sentence() -> None:
         pytest.param(b"\x89PNG\r\n\x1a\n", "no image in a known format|cannot be decoded", id="png-signature-alone"),
         pytest.param(
             encode(Image.effect_noise((64, 64), 99))[:2000],
-            r"image cannot be decoded \(.*cut short, send it again",
+            r"image cannot be decoded \(.*cut short, send the complete file",
             id="png-cut",
         ),
         pytest.param(
