@@ -2,6 +2,7 @@
 
 import sys
 import traceback
+from contextlib import suppress
 from typing import Annotated
 
 import tyro
@@ -110,7 +111,8 @@ def _end_with(error: Exception) -> int:
     if reader_left(error):
         return READER_LEFT
     trouble = stdout_trouble(error) if isinstance(error, OSError) else None
-    print(f"error: {trouble or error}", file=sys.stderr)
+    with suppress(BrokenPipeError):  # nobody reads stderr either
+        print(f"error: {trouble or error}", file=sys.stderr)
     return 2
 
 

@@ -1,13 +1,11 @@
 """What no right graph does: draw at random, or change itself as it runs."""
 
 import hashlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 
-import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import nn
 
@@ -38,36 +36,33 @@ def drawing_nodes(content: bytes) -> list[onnx.NodeProto]:
         model = onnx.load_from_string(content)
     except Exception:  # noqa: BLE001 - what cannot be read is told by who runs it
         return []
-    constants = _constants(model)
-    version = max((one.version for one in model.opset_import if one.domain in {"", "ai.onnx"}), default=1)
-    return [
-        node
-        for node in all_nodes(model)
-        if node.op_type in RANDOM_OPERATORS
-        or (node.op_type == "Dropout" and version >= _TRAINS_FROM and _drops(node, constants))
-    ]
+    own = [model.opset_import, *(function.opset_import for function in model.functions)]
+    version = max((one.version for imports in own for one in imports if one.domain in {"", "ai.onnx"}), default=1)
+    nodes = list(all_nodes(model))
+    dropouts = [node for node in nodes if node.op_type == "Dropout" and version >= _TRAINS_FROM]
+    constants = _constants(model, {name for node in dropouts for name in node.input[1:]})
+    told = [node for node in dropouts if _drops(node, constants)]
+    return [node for node in nodes if node.op_type in RANDOM_OPERATORS or node in told]
 
 
-def _drops(node: onnx.NodeProto, constants: Mapping[str, NDArray[Any]]) -> bool:
-    """Return whether a Dropout may draw: it is told to, or nobody knows."""
-    names = [*node.input, "", ""]
-    trains = bool(names[2]) and bool(np.any(constants.get(names[2], np.True_)))
-    return trains and bool(np.any(constants.get(names[1], np.float32(0.5))))
+def _drops(node: onnx.NodeProto, constants: Mapping[str, Sequence[float]]) -> bool:
+    """Return whether a Dropout is told to draw, by a constant; what is computed is told by the outputs."""
+    _, ratio, trains = (*node.input, "", "", "")[:3]
+    return any(constants.get(trains, ())) and any(constants.get(ratio, (0.5,)))
 
 
-def _constants(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
-    """Return the small constants of a model and of the graphs inside it, by name."""
-    found = {
-        tensor.name: tensor
-        for graph in all_graphs(model)
-        for tensor in graph.initializer
-        if tensor.data_location != onnx.TensorProto.EXTERNAL and len(tensor.dims) == 0
-    }
+def _constants(model: onnx.ModelProto, names: Collection[str]) -> dict[str, list[float]]:
+    """Return the values of single numbers by their name, of which branches and functions may have several."""
+    tensors = [(tensor.name, tensor) for graph in all_graphs(model) for tensor in graph.initializer]
     for node in all_nodes(model):
-        for attribute in node.attribute:
-            if node.op_type == "Constant" and attribute.name == "value":
-                found[node.output[0]] = attribute.t
-    return {name: np.asarray(numpy_helper.to_array(tensor)) for name, tensor in found.items()}
+        if node.op_type == "Constant":
+            tensors += [(node.output[0], attribute.t) for attribute in node.attribute if attribute.name == "value"]
+    found: dict[str, list[float]] = {}
+    for name, tensor in tensors:
+        if name in names and tensor.data_location != onnx.TensorProto.EXTERNAL and all(n == 1 for n in tensor.dims):
+            with suppress(TypeError, ValueError):  # of damaged bytes; who runs the graph tells
+                found.setdefault(name, []).append(float(numpy_helper.to_array(tensor).item()))
+    return found
 
 
 def state_digest(module: nn.Module) -> str:

@@ -87,11 +87,12 @@ def _with_chance(found: Blame, content: bytes, pair: Pair) -> Blame:
     if not nodes:
         return found
     first = nodes[0]
-    step = next((step for step in pair.graph.steps if step.name == first.name), None)
+    node = first.name or first.output[0]
+    step = next((step for step in pair.graph.steps if step.name == node), None)
     culprit = Culprit(
         fault="random",
         operator=first.op_type,
-        node=first.name,
+        node=node,
         pytorch="",
         path=step.path if step else "",
         source=step.source if step else "",

@@ -64,7 +64,7 @@ def _dropout(*, version: int = 18, ratio: object = 0.3, training: object = True)
     [
         ({}, True),
         ({"ratio": None}, True),
-        ({"training": "input"}, True),
+        ({"training": "input"}, False),
         ({"training": False}, False),
         ({"training": None}, False),
         ({"ratio": 0.0}, False),
@@ -73,6 +73,43 @@ def _dropout(*, version: int = 18, ratio: object = 0.3, training: object = True)
 )
 def test_a_dropout_draws_only_where_it_may_be_training(options: dict[str, Any], draws: bool) -> None:
     assert (drawn_at_random(_dropout(**options)) is not None) == draws
+
+
+def _function(name: str, *constants: onnx.NodeProto, version: int = 18) -> onnx.FunctionProto:
+    drops = helper.make_node("Dropout", ["a", "", "trains"], ["b"])
+    return helper.make_function("own", name, ["a"], ["b"], [*constants, drops], [helper.make_opsetid("", version)])
+
+
+def _constant(trains: bool) -> onnx.NodeProto:
+    return helper.make_node("Constant", [], ["trains"], value=helper.make_tensor("", TensorProto.BOOL, [], [trains]))
+
+
+def _of_functions(*functions: onnx.FunctionProto) -> bytes:
+    value = helper.make_tensor_value_info
+    nodes = [helper.make_node(function.name, ["x"], [f"y{i}"], domain="own") for i, function in enumerate(functions)]
+    outputs = [value(f"y{i}", TensorProto.FLOAT, None) for i, _ in enumerate(functions)]
+    graph = helper.make_graph(nodes, "graph", [value("x", TensorProto.FLOAT, ["batch", 3])], outputs)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("own", 1)], functions=functions)
+    return model.SerializeToString()  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("order", [(True, False), (False, True)])
+def test_a_dropout_in_one_of_two_functions_is_found(order: tuple[bool, bool]) -> None:
+    functions = [_function(name, _constant(trains)) for name, trains in zip("AB", order, strict=True)]
+    assert drawn_at_random(_of_functions(*functions)) is not None
+    assert drawn_at_random(_of_functions(_function("A", _constant(False)))) is None
+
+
+def test_a_constant_that_cannot_be_read_accuses_nobody() -> None:
+    given = helper.make_node("Constant", [], ["trains"])
+    given.attribute.append(onnx.AttributeProto(name="value", ref_attr_name="k", type=onnx.AttributeProto.TENSOR))
+    damaged = _constant(True)
+    damaged.attribute[0].t.raw_data = b"12345"
+    damaged.attribute[0].t.ClearField("int32_data")
+    outside = _constant(True)
+    outside.attribute[0].t.data_location = TensorProto.EXTERNAL
+    for constant in (given, damaged, outside):
+        assert drawn_at_random(_of_functions(_function("A", constant))) is None
 
 
 def test_the_list_is_onnx_own() -> None:
