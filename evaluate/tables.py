@@ -12,18 +12,25 @@ _PIPE_WIDTH = 132
 _MIB = 2**20
 
 
-class _StdoutConsole(Console):
+class _Console(Console):
     def on_broken_pipe(self) -> None:
         """Go on where nobody reads any more: rich would exit with 1, which says that parity fails."""
         self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.file.fileno())
+        os.close(nowhere)
 
 
 def stdout_console() -> Console:
     """Return a console on stdout, wide enough for tables where it is a file or a pipe and COLUMNS is not set."""
     columns = os.environ.get("COLUMNS", "")
     known = sys.stdout.isatty() or (columns.isascii() and columns.isdigit() and int(columns) > 0)
-    return _StdoutConsole(highlight=False, width=None if known else _PIPE_WIDTH, soft_wrap=False)
+    return _Console(highlight=False, width=None if known else _PIPE_WIDTH, soft_wrap=False)
+
+
+def stderr_console() -> Console:
+    """Return a console on stderr, for what is being done."""
+    return _Console(stderr=True)
 
 
 def way(graph: GraphVerdict, setting: Setting) -> str:

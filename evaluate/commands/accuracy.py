@@ -60,10 +60,11 @@ def run_accuracy(command: Accuracy) -> int:
     _check(command)
     bundle = read_trusted(command.bundle, trust=command.trust, public_key=command.require_signature)
 
-    from rich.console import Console
     from rich.status import Status
 
-    with Status("loading torch", console=Console(stderr=True)) as status:
+    from evaluate.tables import stderr_console
+
+    with Status("loading torch", console=stderr_console()) as status:
         from evaluate.accuracy.measure import figures_of
         from evaluate.accuracy.run import check_request, run_samples
         from export.factory import load_factory

@@ -46,13 +46,10 @@ class Alarms:
 
 def run_alarms(command: Alarms) -> int:
     """Examine recipes, print a line of each, and write what was asked for."""
-    import sys
-
-    from rich.console import Console
-
     from evaluate.alarms.page import headline, write_page
     from evaluate.alarms.result import AlarmsError, current_settings
     from evaluate.alarms.run import examine_all
+    from evaluate.tables import stderr_console
     from train.commands.reproduce import choose_recipes
     from train.recipes.registry import RECIPES
 
@@ -64,7 +61,7 @@ def run_alarms(command: Alarms) -> int:
             f"--formats is {' '.join(command.formats)}, but onnx is what the others are made from; add it"
         )
     settings = current_settings(command.formats)
-    console = Console(file=sys.stderr)
+    console = stderr_console()
     with progress_on(console) as progress:
         bar = progress.add_task("", total=None)
         name = ""

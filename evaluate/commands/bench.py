@@ -81,11 +81,12 @@ def run_bench(command: Bench) -> int:
 
     bundle = read_trusted(command.bundle, trust=command.trust, public_key=command.require_signature)
 
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+    from evaluate.tables import stderr_console
+
     columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    console = Console(stderr=True)
+    console = stderr_console()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("loading torch", total=1.0)
 

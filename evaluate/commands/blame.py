@@ -38,9 +38,9 @@ class BlameGraph:
 
 def run_blame(command: BlameGraph) -> int:
     """Find the culprit and print it."""
-    from rich.console import Console
     from rich.status import Status
 
+    from evaluate.tables import stderr_console
     from evaluate.trust import read_trusted
     from serve.bundle import BundleError
 
@@ -53,7 +53,7 @@ def run_blame(command: BlameGraph) -> int:
     check_file("--json", command.json)
     check_png("--chart", command.chart)
     bundle = read_trusted(command.bundle, trust=command.trust, public_key=command.require_signature)
-    with Status("loading torch", console=Console(stderr=True)) as status:
+    with Status("loading torch", console=stderr_console()) as status:
         from evaluate.blame.blame import blame_graph
         from evaluate.blame.table import print_blame
         from export.factory import load_factory
@@ -76,12 +76,12 @@ def run_blame(command: BlameGraph) -> int:
 
 
 def _study() -> int:
-    from rich.console import Console
     from rich.status import Status
 
     from evaluate.blame.study import run_study
+    from evaluate.tables import stderr_console
 
-    console = Console(stderr=True)
+    console = stderr_console()
     with Status("planting faults", console=console) as status:
         results = run_study(on_step=status.update)
     for result in results:

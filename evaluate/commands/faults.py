@@ -44,18 +44,14 @@ class Faults:
 
 def run_faults(command: Faults) -> int:
     """Measure, print the table, and write what was asked for."""
-    import sys
-
-    from rich.console import Console
-
     from evaluate.faults.page import print_power, write_page
     from evaluate.faults.power import power_of
     from evaluate.faults.run import measure, modules_of
-    from evaluate.tables import stdout_console
+    from evaluate.tables import stderr_console, stdout_console
 
     modules = modules_of(command.names, quick=command.quick)
     bundle = not command.names and not command.quick
-    console = Console(file=sys.stderr)
+    console = stderr_console()
     with progress_on(console) as progress:
         bar = progress.add_task("", total=len(modules) + bundle, completed=-1)
         made: list[Case] = []

@@ -74,10 +74,11 @@ def run_parity(command: Parity) -> int:
     started = time.perf_counter()
     bundle = _read(command)  # before torch, which takes its seconds
 
-    from rich.console import Console
     from rich.status import Status
 
-    with Status("loading torch", console=Console(stderr=True)) as status:
+    from evaluate.tables import stderr_console
+
+    with Status("loading torch", console=stderr_console()) as status:
         from evaluate.agreement import earlier_certificate, loses_what_was_known, sentences
         from evaluate.judge import certify
         from evaluate.print_certificate import print_certificate

@@ -69,10 +69,11 @@ def run_report(command: Report) -> int:
         read_trusted(path, trust=command.trust, public_key=command.require_signature) for path in command.bundles
     ]
 
-    from rich.console import Console
     from rich.status import Status
 
-    with Status("loading torch", console=Console(stderr=True)) as status:
+    from evaluate.tables import stderr_console
+
+    with Status("loading torch", console=stderr_console()) as status:
         from evaluate.report.builders import builders_of
         from evaluate.report.examine import Request, examine
         from evaluate.report.page import page_of

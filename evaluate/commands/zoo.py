@@ -40,16 +40,16 @@ class Zoo:
 
 def run_zoo(command: Zoo) -> int:
     """Examine architectures and print a line of each."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from evaluate.tables import stderr_console
     from evaluate.zoo.result import current_settings
     from evaluate.zoo.run import examine_all
 
     page = command.page or (command.out / "zoo.md" if command.names else Path("docs") / "zoo.md")
     asked: list[bool] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=stderr_console(), transient=True) as progress:
         bar = progress.add_task("", total=None)
 
         def started(name: str, index: int, of: int) -> None:

@@ -95,22 +95,24 @@ def test_through_a_pipe_a_table_is_as_wide_as_columns_says(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_verdict_stays_where_nobody_reads_the_table(unbuffered: str) -> None:
-    code = """
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_verdict_stays_where_nobody_reads_the_table(stream: str, unbuffered: str) -> None:
+    code = f"""
 import sys
-from evaluate.tables import stdout_console
+from evaluate.tables import {stream}_console
 from serve.stdout import run_main
 def main():
     for _ in range(1000):
-        stdout_console().print("x" * 100)
+        {stream}_console().print("x" * 100)
     return 3
 sys.exit(run_main(main))
 """
     environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", code], env=environment, **pipes) as process:
-        assert process.stdout is not None
-        process.stdout.close()
-        assert process.stderr is not None
-        assert process.stderr.read() == b""
+        closed, read = (process.stdout, process.stderr) if stream == "stdout" else (process.stderr, process.stdout)
+        assert closed is not None
+        assert read is not None
+        closed.close()
+        assert read.read() == b""
     assert process.returncode == 3
