@@ -23,7 +23,7 @@ def print_fitting(console: Console, table: Table) -> None:
         console: Its width decides.
         table: Of cells that are text.
     """
-    if _needed(console, table) <= console.width:
+    if width_needed(console, table) <= console.width:
         console.print(table)
         return
     columns = [[_plain(cell) for cell in (column.header, *column.cells)] for column in table.columns]
@@ -38,8 +38,8 @@ def print_fitting(console: Console, table: Table) -> None:
         console.print(table.caption)
 
 
-def _needed(console: Console, table: Table) -> int:
-    # measured on the console itself, no table is ever too wide
+def width_needed(console: Console, table: Table) -> int:
+    """Return the width of a table that nothing makes narrower: measured on the console itself, none is too wide."""
     return console.measure(table, options=console.options.update(width=_ANY_WIDTH)).maximum
 
 
@@ -75,11 +75,11 @@ def _broken(cell: str, width: int) -> str:
 
 
 def _print_blocks(console: Console, columns: Sequence[Sequence[str]]) -> None:
-    titles, *rows = zip(*([cell.replace(_GLUE, " ") for cell in cells] for cells in columns), strict=True)
-    indent = max(cell_len(title.replace("\n", " ")) for title in titles) + _GAP
+    on_line = ([cell.replace(_GLUE, " ").replace("\n", " ") for cell in cells] for cells in columns)
+    titles, *rows = zip(*on_line, strict=True)
+    indent = max(map(cell_len, titles)) + _GAP
     for first, *others in rows:
-        console.print(Text(first.replace("\n", " "), style="bold"))
+        console.print(Text(first, style="bold"))
         for title, text in zip(titles[1:], others, strict=True):
             if text:
-                named = title.replace("\n", " ")
-                console.print(Text(f"  {named:<{indent}}" + text.replace("\n", " ")))
+                console.print(Text(f"  {title:<{indent}}{text}"))

@@ -35,11 +35,11 @@ def decimals_of(
         The number, from 1 to 7; None where nothing is rounded, or too little tells.
     """
     for parts in _parts(values, eager, reference):
-        few = tuple(_few(part) for part in parts)
+        few = _few(parts)
         for decimals in _DECIMALS:
-            if _log_chance(*few, decimals=decimals) is None:
-                continue
-            found = _log_chance(*parts, decimals=decimals)
+            found = _log_chance(*few, decimals=decimals)
+            if found is not None and few is not parts:
+                found = _log_chance(*parts, decimals=decimals)
             if found is not None and found <= np.log10(CHANCE):
                 return decimals
     return None
@@ -57,11 +57,13 @@ def _parts(*arrays: NDArray[np.floating]) -> Iterator[_Parts]:
             yield values[:, index], eager[:, index], reference[:, index]
 
 
-def _few(values: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return some of many values, from everywhere."""
+def _few(parts: _Parts) -> _Parts:
+    """Return some of many values, from everywhere; of few, all."""
+    values, eager, reference = parts
     if len(values) <= _FIRST:
-        return values
-    return values[np.random.default_rng(0).integers(len(values), size=_FIRST)]
+        return parts
+    some = np.random.default_rng(0).integers(len(values), size=_FIRST)
+    return values[some], eager[some], reference[some]
 
 
 def _log_chance(

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from evaluate.certificate import Setting
+from evaluate.fitting_table import width_needed
 from evaluate.graph_verdict import Comparison, GraphVerdict, Verdict
 from evaluate.ratios import max_multiple, rmse_multiple
 from evaluate.tables import short, way
@@ -13,7 +14,6 @@ from evaluate.tables import short, way
 STYLE: dict[Verdict, str] = {"fail": "bold red", "unproven": "yellow", "pass": "green"}  # worst first
 _INPUTS_WIDTH = 24
 _MANY = 1000
-_ANY_WIDTH = 10_000
 
 
 def print_table(groups: list[list[GraphVerdict]], setting: Setting, console: Console) -> None:
@@ -27,8 +27,7 @@ def print_table(groups: list[list[GraphVerdict]], setting: Setting, console: Con
     table = _wide(groups, setting)
     inputs = table.columns[1]  # the one column whose text may stand on several lines
     inputs.max_width = _INPUTS_WIDTH
-    # measured on the console itself, no table is ever too wide
-    needed = console.measure(table, options=console.options.update(width=_ANY_WIDTH)).maximum
+    needed = width_needed(console, table)
     inputs.max_width = None
     if needed <= console.width:
         console.print(table)

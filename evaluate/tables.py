@@ -7,6 +7,7 @@ from rich.console import Console
 
 from evaluate.certificate import Setting
 from evaluate.graph_verdict import GraphVerdict
+from serve.stdout import let_rest
 
 _PIPE_WIDTH = 132
 _MIB = 2**20
@@ -16,9 +17,7 @@ class _Console(Console):
     def on_broken_pipe(self) -> None:
         """Go on where nobody reads any more: rich would exit with 1, which says that parity fails."""
         self.quiet = True
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self.file.fileno())
-        os.close(nowhere)
+        let_rest(self.file)
 
 
 def stdout_console() -> Console:

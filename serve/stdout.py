@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from typing import IO
 
 READER_LEFT = 141
 """What shells give for a command that was stopped because nobody reads on."""
@@ -22,12 +23,19 @@ def stdout_trouble(failed: OSError | None = None) -> str | None:
             sys.stdout.write("\n")  # unbuffered, it keeps nothing to try again, so that only more of it can tell
     except OSError as error:
         # what is left would be tried again when Python ends, and fail in Python's words, with exit code 120
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        let_rest(sys.stdout)
         if failed is None and isinstance(error, BrokenPipeError):
             return None  # whoever reads has had enough, as `head` has, and all was done
         reason = error.strerror or error
         return f"stdout cannot be written ({reason}), but results go there; free the place, or send it elsewhere"
     return None
+
+
+def let_rest(stream: IO[str]) -> None:
+    """Send what is still written to a stream nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def reader_left(failed: BaseException) -> bool:
